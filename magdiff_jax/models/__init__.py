@@ -1,0 +1,31 @@
+"""The networks, as functions of parameters that are pure nested dicts."""
+
+from magdiff_jax.models.clip_text import ClipText
+from magdiff_jax.models.clip_vision import ClipVision
+from magdiff_jax.models.configs import (
+    ClipTextConfig,
+    ConfigError,
+    NetworkConfig,
+    ResamplerConfig,
+    UNetConfig,
+    VAEConfig,
+    VisionConfig,
+)
+from magdiff_jax.models.network import Network, Params
+from magdiff_jax.models.resampler import Resampler
+from magdiff_jax.models.unet import Condition, UNet
+from magdiff_jax.models.vae import VAE
+
+# The five networks of a MagDiff model, by the names under which they are stored and called.
+COMPONENTS = {
+    "unet": (UNet, UNetConfig),
+    "vae": (VAE, VAEConfig),
+    "text_encoder": (ClipText, ClipTextConfig),
+    "vision": (ClipVision, VisionConfig),
+    "resampler": (Resampler, ResamplerConfig),
+}
+
+
+def build(name: str, config: NetworkConfig) -> Network:
+    """The network of a component, from its configuration."""
+    return Network(COMPONENTS[name][0], config)

@@ -1,0 +1,106 @@
+"""The leaves of every network: Flax's layers with PyTorch's initialisation and epsilon.
+
+A layer's class says how PyTorch stores its weights (`weights/table.py` reads it off), so `PointwiseConv` is a class
+although it computes what `Linear` does. Compute dtype follows the parameters' and inputs' dtype; norms take their
+statistics in float32.
+"""
+
+import jax
+import jax.numpy as jnp
+from flax import nnx
+from jaxtyping import Array, Float
+
+from magdiff_jax.models import ops
+
+# Uniform within ±1/√fan_in: torch.nn.Linear's and torch.nn.Conv2d's own initialisation of their weights.
+torch_uniform = nnx.initializers.variance_scaling(1 / 3, "fan_in", "uniform")
+zeros = nnx.initializers.zeros_init()
+
+
+class Linear(nnx.Linear):
+    """y = x · kernel + bias over the last axis."""
+
+    def __init__(
+        self, in_features: int, out_features: int, *, use_bias: bool = True, zero: bool = False, rngs: nnx.Rngs
+    ):
+        super().__init__(
+            in_features, out_features, use_bias=use_bias, kernel_init=zeros if zero else torch_uniform, rngs=rngs
+        )
+
+
+class PointwiseConv(Linear):
+    """A 1x1 convolution: on channels-last arrays the same product as `Linear`, but PyTorch stores it as a convolution."""
+
+
+class Conv2d(nnx.Conv):
+    """A convolution over height and width, every frame and clip on its own.
+
+    `padding` is (before, after), the same for height and width; the default keeps the size at stride 1.
+    """
+
+    def __init__(
+        self,
+        in_features: int,
+        out_features: int,
+        kernel_size: int = 3,
+        *,
+        stride: int = 1,
+        padding: tuple[int, int] = (1, 1),
+        use_bias: bool = True,
+        zero: bool = False,
+        rngs: nnx.Rngs,
+    ):
+        super().__init__(
+            in_features,
+            out_features,
+            (kernel_size, kernel_size),
+            strides=stride,
+            padding=(padding, padding),
+            use_bias=use_bias,
+            kernel_init=zeros if zero else torch_uniform,
+            rngs=rngs,
+        )
+
+
+class FrameConv(nnx.Module):
+    """A convolution of width 3 over the frames (PyTorch: Conv3d with a 3x1x1 kernel)."""
+
+    def __init__(self, channels: int, *, zero: bool = False, rngs: nnx.Rngs):
+        init = zeros if zero else torch_uniform
+        self.kernel = nnx.Param(init(rngs.params(), (3, channels, channels), jnp.float32))
+        self.bias = nnx.Param(jnp.zeros(channels))
+
+    def __call__(
+        self, x: Float[Array, "batch frame height width channel"]
+    ) -> Float[Array, "batch frame height width channel"]:
+        return ops.conv_over_frames(x, self.kernel[...]) + self.bias[...]
+
+
+class GroupNorm(nnx.GroupNorm):
+    """Statistics over all axes but the first, group by group: over a clip's frames together where x is a video."""
+
+    def __init__(self, channels: int, groups: int, epsilon: float, *, rngs: nnx.Rngs):
+        super().__init__(channels, groups, epsilon=epsilon, use_fast_variance=False, rngs=rngs)
+
+
+class LayerNorm(nnx.LayerNorm):
+    """Statistics over the last axis, epsilon 1e-5 as in PyTorch."""
+
+    def __init__(self, channels: int, *, rngs: nnx.Rngs):
+        super().__init__(channels, epsilon=1e-5, use_fast_variance=False, rngs=rngs)
+
+
+def gelu(x: Float[Array, "*shape"]) -> Float[Array, "*shape"]:
+    """The exact (erf) GELU, PyTorch's default."""
+    return jax.nn.gelu(x, approximate=False)
+
+
+def resize_nearest(
+    x: Float[Array, "batch *frame height width channel"], height: int, width: int
+) -> Float[Array, "batch *frame new_height new_width channel"]:
+    """Nearest-neighbour resize as PyTorch's `interpolate`: source index floor(i · old / new)."""
+    if (height, width) == (2 * x.shape[-3], 2 * x.shape[-2]):
+        return x.repeat(2, axis=-3).repeat(2, axis=-2)
+    rows = jnp.arange(height) * x.shape[-3] // height
+    columns = jnp.arange(width) * x.shape[-2] // width
+    return x.take(rows, axis=-3).take(columns, axis=-2)

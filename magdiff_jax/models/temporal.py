@@ -1,0 +1,50 @@
+"""VidRD's temporal parts: the frame embedding and the temporal convolutions."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from flax import nnx
+from jaxtyping import Array, Float, PRNGKeyArray
+
+from magdiff_jax.models.layers import FrameConv, GroupNorm
+
+Video = Float[Array, "batch frame height width channel"]
+
+# Both are fixed in the released code, whatever the configuration's `norm_num_groups` says.
+GROUPS = 32
+DROPOUT_RATE = 0.1
+
+
+def frame_embedding(frames: int, channels: int) -> Float[np.ndarray, "frame channel"]:
+    """Sinusoids of the frame index: sine in the even channels, cosine in the odd (Vaswani et al. 2017, 3.5)."""
+    frequencies = np.exp(np.arange(0, channels, 2) * (-np.log(10000.0) / channels))
+    angles = np.arange(frames)[:, None] * frequencies
+    return np.stack([np.sin(angles), np.cos(angles)], axis=-1).reshape(frames, channels).astype(np.float32)
+
+
+def dropout(x: Float[Array, "*shape"], key: PRNGKeyArray) -> Float[Array, "*shape"]:
+    kept = jax.random.bernoulli(key, 1 - DROPOUT_RATE, x.shape)
+    return jnp.where(kept, x / (1 - DROPOUT_RATE), 0)
+
+
+class TemporalConvs(nnx.Module):
+    """`layers` times GroupNorm → SiLU → dropout → convolution over the frames, added to the input.
+
+    The last convolution starts at zero. A single frame (an image) passes unchanged. The U-Net has four layers,
+    VidRD's VAE decoder three. Dropout acts where a key is given (training).
+    """
+
+    def __init__(self, channels: int, layers: int, *, rngs: nnx.Rngs):
+        self.norms = nnx.List([GroupNorm(channels, GROUPS, 1e-5, rngs=rngs) for _ in range(layers)])
+        self.convs = nnx.List([FrameConv(channels, zero=i == layers - 1, rngs=rngs) for i in range(layers)])
+
+    def __call__(self, x: Video, dropout_key: PRNGKeyArray | None = None) -> Video:
+        if x.shape[1] == 1:
+            return x
+        hidden = x
+        for index, (norm, conv) in enumerate(zip(self.norms, self.convs, strict=True)):
+            hidden = jax.nn.silu(norm(hidden))
+            if dropout_key is not None:
+                hidden = dropout(hidden, jax.random.fold_in(dropout_key, index))
+            hidden = conv(hidden)
+        return x + hidden

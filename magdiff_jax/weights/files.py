@@ -1,0 +1,179 @@
+"""Checkpoint files of PyTorch's world, read one tensor at a time.
+
+`.safetensors` needs nothing further. Pickles (`.bin`, `.pth`, `.pt`, `.ckpt`) are read by torch with
+`weights_only=True`, which builds tensors and plain containers and refuses everything else.
+"""
+
+import hashlib
+import json
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import ml_dtypes
+import numpy as np
+from safetensors import SafetensorError, safe_open
+
+from magdiff_jax.errors import UserError
+
+SAFETENSORS_DTYPES = {
+    "F64": np.float64,
+    "F32": np.float32,
+    "F16": np.float16,
+    "BF16": ml_dtypes.bfloat16,
+    "I64": np.int64,
+    "I32": np.int32,
+    "U8": np.uint8,
+    "BOOL": np.bool_,
+}
+PICKLES = (".bin", ".pth", ".pt", ".ckpt")
+# What a component's weights are called in a Stable Diffusion folder, best first.
+WEIGHT_NAMES = (
+    "diffusion_pytorch_model.safetensors",
+    "model.safetensors",
+    "diffusion_pytorch_model.bin",
+    "pytorch_model.bin",
+)
+
+
+class Tensor(NamedTuple):
+    """A tensor that is still in its file; `load` reads it."""
+
+    shape: tuple[int, ...]
+    dtype: np.dtype
+    load: Callable[[], np.ndarray]
+
+
+Tensors = dict[str, Tensor]
+
+
+def read_file(path: Path) -> Tensors:
+    """The tensors of one checkpoint file. Raises UserError where it cannot be read safely."""
+    if not path.is_file():
+        raise UserError(f"{path}: no such file")
+    if path.suffix == ".safetensors":
+        return _read_safetensors(path)
+    if path.suffix in PICKLES:
+        return _read_pickle(path)
+    raise UserError(f"{path}: not a checkpoint; files end in .safetensors, {', '.join(PICKLES)}")
+
+
+def read_folder(folder: Path) -> tuple[Tensors, list[Path]]:
+    """The tensors of a component's folder, in one file or sharded with an index, and the files they are in."""
+    for name in WEIGHT_NAMES:
+        if (folder / f"{name}.index.json").is_file():
+            shards = _shards(folder / f"{name}.index.json")
+            return {k: t for shard in shards for k, t in read_file(shard).items()}, shards
+        if (folder / name).is_file():
+            return read_file(folder / name), [folder / name]
+    raise UserError(f"{folder}: holds no weights; looked for {', '.join(WEIGHT_NAMES)} and their .index.json")
+
+
+def read_json(path: Path) -> dict[str, Any]:
+    """A JSON object. Raises UserError where there is none."""
+    try:
+        values = json.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise UserError(f"{path}: no such file") from None
+    except (OSError, ValueError) as error:
+        raise UserError(f"{path}: not readable as JSON ({error})") from None
+    if not isinstance(values, dict):
+        raise UserError(f"{path}: holds no JSON object")
+    return values
+
+
+def sha256(path: Path) -> str:
+    """Hexadecimal SHA-256 of a file."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def write_safetensors(path: Path, tensors: Mapping[str, np.ndarray]) -> None:
+    from safetensors.numpy import save_file
+
+    save_file({name: np.ascontiguousarray(array) for name, array in tensors.items()}, path)
+
+
+def write_pickle(path: Path, tensors: Mapping[str, np.ndarray], *, lightning: bool) -> None:
+    """A PyTorch file: the state dict itself or, as Lightning has it, under the key `state_dict`."""
+    torch = _torch(path)
+
+    def tensor(array: np.ndarray) -> Any:
+        array = np.array(array, order="C")
+        if array.dtype == ml_dtypes.bfloat16:
+            return torch.from_numpy(array.view(np.int16)).view(torch.bfloat16)
+        return torch.from_numpy(array)
+
+    state = {name: tensor(array) for name, array in tensors.items()}
+    torch.save({"state_dict": state} if lightning else state, path)
+
+
+def _shards(index: Path) -> list[Path]:
+    names = set(read_json(index).get("weight_map", {}).values())
+    if not names:
+        raise UserError(f"{index}: names no shards")
+    for name in names:
+        if Path(name).name != name:
+            raise UserError(f"{index}: names the shard {name!r}, which is not in its folder")
+    return [index.parent / name for name in sorted(names)]
+
+
+def _read_safetensors(path: Path) -> Tensors:
+    def loader(name: str) -> Callable[[], np.ndarray]:
+        def load() -> np.ndarray:
+            with safe_open(path, "numpy") as file:
+                return file.get_tensor(name)
+
+        return load
+
+    try:
+        with safe_open(path, "numpy") as file:
+            slices = {name: file.get_slice(name) for name in file.keys()}  # noqa: SIM118, not a mapping
+            return {
+                name: Tensor(tuple(s.get_shape()), np.dtype(SAFETENSORS_DTYPES[s.get_dtype()]), loader(name))
+                for name, s in slices.items()
+            }
+    except (SafetensorError, OSError) as error:
+        raise UserError(f"{path}: damaged or no safetensors file ({error}); copy or download it again") from None
+    except KeyError as error:
+        raise UserError(f"{path}: holds tensors of type {error}, which no weights have") from None
+
+
+def _read_pickle(path: Path) -> Tensors:
+    torch = _torch(path)
+    try:
+        contents = torch.load(path, map_location="cpu", weights_only=True, mmap=True)
+    except Exception as error:  # torch raises its own, pickle's, zipfile's and the system's errors alike
+        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
+        raise UserError(
+            f"{path}: truncated, or holds more than tensors ({reason}); only files that load with weights_only=True are read"
+        ) from None
+    state = contents.get("state_dict", contents) if isinstance(contents, dict) else None
+    if not isinstance(state, dict):
+        raise UserError(f"{path}: holds no state dict")
+    tensors = {name: value for name, value in state.items() if isinstance(value, torch.Tensor)}
+    if not tensors:
+        raise UserError(f"{path}: holds no tensors")
+
+    def load(value: Any) -> np.ndarray:
+        if value.dtype == torch.bfloat16:
+            return value.contiguous().view(torch.int16).numpy().view(ml_dtypes.bfloat16)
+        return value.numpy()
+
+    def dtype(value: Any) -> np.dtype:
+        return np.dtype(ml_dtypes.bfloat16) if value.dtype == torch.bfloat16 else torch.empty(0, dtype=value.dtype).numpy().dtype
+
+    return {
+        name: Tensor(tuple(value.shape), dtype(value), lambda value=value: load(value))
+        for name, value in tensors.items()
+    }
+
+
+def _torch(path: Path) -> Any:
+    try:
+        import torch
+    except ImportError:
+        raise UserError(
+            f"{path}: a PyTorch pickle needs torch; install it with: pip install 'magdiff_jax[convert]'"
+        ) from None
+    return torch

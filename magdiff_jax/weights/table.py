@@ -1,0 +1,168 @@
+"""One two-way table between PyTorch's parameter names and layouts and ours.
+
+A module's attributes carry PyTorch's names, so an entry follows from a parameter's path: the class of its layer says
+how PyTorch calls and stores the leaf, and a few renames cover the places where the structures differ.
+"""
+
+import re
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import Any, NamedTuple
+
+import numpy as np
+from flax import nnx
+
+from magdiff_jax.errors import UserError
+from magdiff_jax.models.layers import Conv2d, FrameConv, Linear, PointwiseConv
+from magdiff_jax.models.network import Network, Params
+
+Path = tuple[str | int, ...]
+
+
+class Layout(NamedTuple):
+    """How PyTorch stores a parameter.
+
+    Attributes:
+        axes: our axis that stands at each place of PyTorch's array; empty: the same order.
+        ones: axes of length one that PyTorch's array has at its end and ours has not.
+    """
+
+    axes: tuple[int, ...] = ()
+    ones: int = 0
+
+    def to_torch(self, array: np.ndarray) -> np.ndarray:
+        turned = array.transpose(self.axes) if self.axes else array
+        return turned.reshape(turned.shape + (1,) * self.ones)
+
+    def to_ours(self, array: np.ndarray) -> np.ndarray:
+        plain = array.reshape(array.shape[: array.ndim - self.ones])
+        return plain.transpose(np.argsort(self.axes)) if self.axes else plain
+
+
+# Of kernels [in, out], [height, width, in, out] and [frame, in, out]; the first class that fits decides.
+KERNELS = (
+    (PointwiseConv, Layout((1, 0), ones=2)),
+    (Linear, Layout((1, 0))),
+    (Conv2d, Layout((3, 2, 0, 1))),
+    (FrameConv, Layout((2, 1, 0), ones=2)),
+)
+LEAVES = {"kernel": "weight", "scale": "weight", "embedding": "weight"}
+
+# Our path → PyTorch's, where they differ. PyTorch counts the activations and dropouts of a Sequential too.
+RENAMES: tuple[tuple[str, str | Callable[[re.Match[str]], str]], ...] = (
+    (r"(temp_convs\.\d+)\.(norms|convs)\.(\d+)", lambda m: f"{m[1]}.convs.{4 * int(m[3]) + 3 * (m[2] == 'convs')}"),
+    (r"(attn\d|temp_attn|attentions\.\d+)\.to_out", r"\1.to_out.0"),
+    (r"\.ff\.proj", ".ff.net.0.proj"),
+    (r"\.ff\.out", ".ff.net.2"),
+    (r"\.attn\.in_proj\.", ".attn.in_proj_"),
+    (r"^(layers\.\d+)\.attention", r"\1.0"),
+    (r"^(layers\.\d+)\.feed_forward\.norm", r"\1.1.0"),
+    (r"^(layers\.\d+)\.feed_forward\.proj", r"\1.1.1"),
+    (r"^(layers\.\d+)\.feed_forward\.out", r"\1.1.3"),
+)
+
+# What older VAE checkpoints call the parts of an attention → today's names.
+OLD_ATTENTION_NAMES = {"query": "to_q", "key": "to_k", "value": "to_v", "proj_attn": "to_out.0"}
+
+
+class Entry(NamedTuple):
+    """One parameter on both sides.
+
+    Attributes:
+        path: keys into our nested dict.
+        name: PyTorch's name.
+        shape: PyTorch's shape.
+        layout: how to turn one into the other.
+    """
+
+    path: Path
+    name: str
+    shape: tuple[int, ...]
+    layout: Layout
+
+
+def table(network: Network) -> list[Entry]:
+    """The entries of all parameters of a network, in the order of its tree."""
+    modules = dict(nnx.iter_modules(network.module))
+    entries = []
+    for path, shape in flatten(network.shapes):
+        layer, leaf = modules[path[:-1]], str(path[-1])
+        layout = next((l for cls, l in KERNELS if leaf == "kernel" and isinstance(layer, cls)), Layout())
+        name = ".".join(str(key) for key in (*path[:-1], LEAVES.get(leaf, leaf)))
+        for pattern, replacement in RENAMES:
+            name = re.sub(pattern, replacement, name)
+        stored = layout.to_torch(np.broadcast_to(np.int8(0), shape.shape)).shape
+        entries.append(Entry(path, name, stored, layout))
+    return entries
+
+
+def flatten(params: Params, prefix: Path = ()) -> list[tuple[Path, Any]]:
+    """(path, leaf) of a nested dict, in its own order."""
+    leaves = []
+    for key, value in params.items():
+        leaves += flatten(value, (*prefix, key)) if isinstance(value, dict) else [((*prefix, key), value)]
+    return leaves
+
+
+def unflatten(leaves: Iterable[tuple[Path, Any]]) -> Params:
+    """The inverse of `flatten`."""
+    params: Params = {}
+    for path, value in leaves:
+        node = params
+        for key in path[:-1]:
+            node = node.setdefault(key, {})
+        node[path[-1]] = value
+    return params
+
+
+def new_name(name: str) -> str:
+    """Today's name of a parameter; only VAE attentions of older checkpoints have another."""
+    return re.sub(
+        r"(attentions\.\d+)\.(query|key|value|proj_attn)\.", lambda m: f"{m[1]}.{OLD_ATTENTION_NAMES[m[2]]}.", name
+    )
+
+
+def old_name(name: str) -> str:
+    """The inverse of `new_name`."""
+    names = {new: old for old, new in OLD_ATTENTION_NAMES.items()}
+    return re.sub(r"(attentions\.\d+)\.(to_[qkv]|to_out\.0)\.", lambda m: f"{m[1]}.{names[m[2]]}.", name)
+
+
+def find_sources(
+    entries: Sequence[Entry],
+    shapes: Mapping[str, tuple[int, ...]],
+    *,
+    what: str,
+    may_lack: str = "$^",
+) -> dict[str, str]:
+    """Match a checkpoint's tensors to a network's parameters, strictly.
+
+    Args:
+        entries: the network's table.
+        shapes: of the checkpoint's tensors, by the checkpoint's names.
+        what: the checkpoint's name in the error.
+        may_lack: pattern of PyTorch names that the checkpoint may do without.
+
+    Returns:
+        The checkpoint's name for each of ours that it holds.
+
+    Raises:
+        UserError: lists every unmatched source key, unfilled target, double match and shape mismatch.
+    """
+    wanted = {entry.name: entry for entry in entries}
+    sources: dict[str, str] = {}
+    problems: dict[str, list[str]] = {"unknown": [], "double": [], "missing": [], "of another shape": []}
+    for source in shapes:
+        name = new_name(source)
+        if name not in wanted:
+            problems["unknown"].append(source)
+        elif name in sources:
+            problems["double"].append(f"{source} and {sources[name]}")
+        else:
+            sources[name] = source
+            if shapes[source] != wanted[name].shape:
+                problems["of another shape"].append(f"{source} {shapes[source]}, needs {wanted[name].shape}")
+    problems["missing"] = [name for name in wanted if name not in sources and not re.search(may_lack, name)]
+    complaints = [f"{len(names)} {kind}: {', '.join(names)}" for kind, names in problems.items() if names]
+    if complaints:
+        raise UserError(f"{what} does not fit the network; tensors {'; '.join(complaints)}")
+    return sources

@@ -1,0 +1,195 @@
+"""Configurations as PyTorch's world has them ⇄ ours.
+
+What our networks do not compute is refused: a setting that changes the mathematics is never passed over.
+"""
+
+import math
+import re
+from collections.abc import Mapping
+from typing import Any, TypeVar
+
+from magdiff_jax.errors import UserError
+from magdiff_jax.models import (
+    ClipTextConfig,
+    ConfigError,
+    NetworkConfig,
+    ResamplerConfig,
+    UNetConfig,
+    VAEConfig,
+    VisionConfig,
+)
+
+Values = Mapping[str, Any]
+Shapes = Mapping[str, tuple[int, ...]]
+Config = TypeVar("Config", bound=NetworkConfig)
+
+# Settings that we have one form of, with the values that mean it.
+UNET_FIXED: dict[str, tuple[Any, ...]] = {
+    "act_fn": ("silu",),
+    "addition_embed_type": (None,),
+    "attention_type": ("default",),
+    "class_embed_type": (None,),
+    "conv_in_kernel": (3,),
+    "conv_out_kernel": (3,),
+    "cross_attention_norm": (None,),
+    "downsample_padding": (1,),
+    "dual_cross_attention": (False,),
+    "encoder_hid_dim": (None,),
+    "encoder_hid_dim_type": (None,),
+    "flip_sin_to_cos": (True,),
+    "freq_shift": (0,),
+    "mid_block_only_cross_attention": (None, False),
+    "mid_block_scale_factor": (1,),
+    "mid_block_type": ("UNetMidBlock2DCrossAttn", "UNetMidBlock3DCrossAttn"),
+    "norm_eps": (1e-5,),
+    "num_class_embeds": (None,),
+    "only_cross_attention": (False,),
+    "resnet_out_scale_factor": (1,),
+    "resnet_skip_time_act": (False,),
+    "resnet_time_scale_shift": ("default",),
+    "time_cond_proj_dim": (None,),
+    "time_embedding_act_fn": (None,),
+    "time_embedding_type": ("positional",),
+    "timestep_post_act": (None,),
+    "transformer_layers_per_block": (1,),
+}
+VAE_FIXED: dict[str, tuple[Any, ...]] = {
+    "act_fn": ("silu",),
+    "mid_block_add_attention": (True,),
+    "shift_factor": (None,),
+    "use_post_quant_conv": (True,),
+    "use_quant_conv": (True,),
+}
+TEXT_FIXED: dict[str, tuple[Any, ...]] = {"layer_norm_eps": (1e-5,)}
+
+# OpenCLIP's published widths → heads, which a checkpoint's tensors do not tell.
+VISION_HEADS = {768: 12, 1024: 16, 1280: 16, 1408: 16, 1664: 16}
+RESAMPLER_DIM_HEAD = 64
+
+
+def unet_config(values: Values, where: str, *, apa: bool, hfa_levels: tuple[int, ...]) -> UNetConfig:
+    """From the `config.json` of a Stable Diffusion or VidRD U-Net; absent settings have diffusers' defaults."""
+    _check_fixed(values, UNET_FIXED, where)
+    levels = len(values.get("block_out_channels", UNetConfig.block_out_channels))
+    # Stable Diffusion's name is a known misnomer: the setting counts heads.
+    heads = values.get("attention_head_dim", 8)
+    ours = {
+        "use_linear_projection": False,
+        "cross_attention_dim": 1280,
+        **_common(values, UNetConfig),
+        "latent_channels": values.get("out_channels", 4),
+        "num_attention_heads": heads if isinstance(heads, list) else [heads] * levels,
+        "apa": apa,
+        "hfa_levels": list(hfa_levels),
+    }
+    for key in ("down_block_types", "up_block_types"):
+        if key in values:
+            ours[key] = [kind.replace("2D", "3D") for kind in values[key]]
+    return _build(UNetConfig, ours, where)
+
+
+def unet_values(config: UNetConfig) -> dict[str, Any]:
+    """The inverse of `unet_config`, as VidRD writes it."""
+    values = config.to_dict()
+    values["attention_head_dim"] = values.pop("num_attention_heads")
+    values["out_channels"] = values.pop("latent_channels")
+    values["in_channels"] = config.in_channels
+    return {key: value for key, value in values.items() if key not in ("apa", "hfa_levels")}
+
+
+def vae_config(values: Values, where: str) -> VAEConfig:
+    """From the `config.json` of an AutoencoderKL."""
+    _check_fixed(values, VAE_FIXED, where)
+    return _build(VAEConfig, _common(values, VAEConfig), where)
+
+
+def vae_values(config: VAEConfig) -> dict[str, Any]:
+    """The inverse of `vae_config`."""
+    levels = len(config.block_out_channels)
+    kinds = {"down_block_types": ["DownEncoderBlock2D"] * levels, "up_block_types": ["UpDecoderBlock2D"] * levels}
+    return {"_class_name": "AutoencoderKL", **config.to_dict(), **kinds}
+
+
+def text_config(values: Values, where: str) -> ClipTextConfig:
+    """From the `config.json` of a CLIPTextModel."""
+    _check_fixed(values, TEXT_FIXED, where)
+    return _build(ClipTextConfig, _common(values, ClipTextConfig), where)
+
+
+def text_values(config: ClipTextConfig) -> dict[str, Any]:
+    """The inverse of `text_config`."""
+    return {"model_type": "clip_text_model", "architectures": ["CLIPTextModel"], **config.to_dict()}
+
+
+def vision_config(shapes: Shapes, open_clip: Values | None, where: str) -> VisionConfig:
+    """From the tensors of an OpenCLIP vision tower and, where there is one, its `open_clip_config.json`."""
+    try:
+        width, _, patch_size, _ = shapes["visual.conv1.weight"]
+        tokens, output_dim = shapes["visual.positional_embedding"][0], shapes["visual.proj"][1]
+        hidden = shapes["visual.transformer.resblocks.0.mlp.c_fc.weight"][0]
+    except (KeyError, ValueError, IndexError):
+        raise UserError(f"{where}: holds no OpenCLIP vision tower (visual.conv1, visual.proj, …)") from None
+    tower = (open_clip or {}).get("model_cfg", {}).get("vision_cfg", {})
+    heads = width // tower["head_width"] if "head_width" in tower else VISION_HEADS.get(width)
+    if heads is None:
+        raise UserError(f"{where}: width {width} is none of OpenCLIP's; put its open_clip_config.json beside the file")
+    ours = {
+        "image_size": math.isqrt(tokens - 1) * patch_size,
+        "patch_size": patch_size,
+        "width": width,
+        "layers": _count(shapes, r"visual\.transformer\.resblocks\.(\d+)\."),
+        "heads": heads,
+        "mlp_ratio": hidden / width,
+        "output_dim": output_dim,
+    }
+    return _build(VisionConfig, ours, where)
+
+
+def vision_values(config: VisionConfig) -> dict[str, Any]:
+    """The `open_clip_config.json` from which `vision_config` finds the same again."""
+    keys = ("image_size", "patch_size", "width", "layers", "mlp_ratio")
+    tower = {**{key: getattr(config, key) for key in keys}, "head_width": config.width // config.heads}
+    return {"model_cfg": {"embed_dim": config.output_dim, "vision_cfg": tower}}
+
+
+def resampler_config(shapes: Shapes, where: str) -> ResamplerConfig:
+    """From the resampler's tensors; heads are 64 wide, as in the released code."""
+    try:
+        _, queries, dim = shapes["latents"]
+        inner, hidden = shapes["layers.0.0.to_q.weight"][0], shapes["layers.0.1.1.weight"][0]
+        output_dim, embedding_dim = shapes["proj_out.weight"][0], shapes["proj_in.weight"][1]
+    except (KeyError, ValueError, IndexError):
+        raise UserError(f"{where}: holds no resampler (latents, proj_in, layers, …)") from None
+    ours = {
+        "dim": dim,
+        "depth": _count(shapes, r"layers\.(\d+)\."),
+        "dim_head": min(RESAMPLER_DIM_HEAD, inner),
+        "heads": max(inner // RESAMPLER_DIM_HEAD, 1),
+        "num_queries": queries,
+        "embedding_dim": embedding_dim,
+        "output_dim": output_dim,
+        "ff_mult": hidden // dim,
+    }
+    return _build(ResamplerConfig, ours, where)
+
+
+def _check_fixed(values: Values, fixed: Mapping[str, tuple[Any, ...]], where: str) -> None:
+    for key, allowed in fixed.items():
+        if key in values and values[key] not in allowed:
+            raise UserError(f"{where}: {key} = {values[key]!r} is not supported, {allowed[0]!r} is")
+
+
+def _common(values: Values, config: type[NetworkConfig]) -> dict[str, Any]:
+    names = config.__dataclass_fields__
+    return {key: value for key, value in values.items() if key in names}
+
+
+def _build(config: type[Config], values: Values, where: str) -> Config:
+    try:
+        return config.from_dict(values)
+    except (ConfigError, TypeError) as error:
+        raise UserError(f"{where}: {error}") from None
+
+
+def _count(shapes: Shapes, pattern: str) -> int:
+    return 1 + max(int(match[1]) for name in shapes if (match := re.match(pattern, name)))
