@@ -1,0 +1,163 @@
+"""Pictures: read them safely, write them atomically, fit them to a size."""
+
+import os
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from fractions import Fraction
+from pathlib import Path
+
+import numpy as np
+from jaxtyping import Bool, UInt8
+from PIL import Image, ImageOps
+
+from magdiff_jax.errors import UserError
+
+# Just under the size at which Pillow itself warns of a decompression bomb.
+MAX_PIXELS = 89_000_000
+
+# Named one by one because some of Pillow's other readers start programs or only read headers.
+_FORMATS = ("PNG", "JPEG", "WEBP", "GIF", "BMP", "TIFF", "PPM", "AVIF")
+_BOMBS = (Image.DecompressionBombError, Image.DecompressionBombWarning)
+_SAVE_OPTIONS = {
+    ".png": {"format": "PNG"},
+    ".jpg": {"format": "JPEG", "quality": 95, "subsampling": 0},
+    ".jpeg": {"format": "JPEG", "quality": 95, "subsampling": 0},
+}
+
+
+@dataclass(frozen=True)
+class Picture:
+    """An 8-bit picture; `alpha` (255 = opaque) is None where the file has no transparency."""
+
+    rgb: UInt8[np.ndarray, "height width 3"]
+    alpha: UInt8[np.ndarray, "height width"] | None
+
+
+def read_image(path: str | Path) -> Picture:
+    """Reads a picture, upright; of an animated file, the first frame.
+
+    16-bit values are scaled to 8 bits; colours under transparent pixels are kept as they are.
+
+    Raises:
+        UserError: the file is missing, a folder, not a picture, damaged, or over `MAX_PIXELS`.
+    """
+    picture, _ = next(read_animation(path))
+    return picture
+
+
+def read_animation(path: str | Path) -> Iterator[tuple[Picture, Fraction]]:
+    """Yields the frames of a picture file with the seconds each is shown (0 for a still).
+
+    Raises:
+        UserError: as `read_image` does, when the frame concerned is reached.
+    """
+    path = Path(path)
+    if path.is_dir():
+        raise UserError(f"{path} is a folder: name one picture in it")
+    if not path.exists():
+        raise UserError(f"{path} does not exist: check the path")
+    try:
+        with Image.open(path, formats=_FORMATS) as image:
+            if image.width * image.height > MAX_PIXELS:
+                raise Image.DecompressionBombError
+            for index in range(getattr(image, "n_frames", 1)):
+                image.seek(index)
+                image.load()
+                milliseconds = Fraction(image.info.get("duration") or 0)
+                yield _to_picture(image), milliseconds / 1000
+    except _BOMBS as error:
+        raise UserError(
+            f"{path} has over {MAX_PIXELS / 1e6:.0f} megapixels: make it smaller"
+        ) from error
+    # Pillow's decoders answer damaged files with a dozen kinds of exception.
+    except Exception as error:
+        raise UserError(f"{path} cannot be read as a picture: {error}") from error
+
+
+def count_frames(path: Path) -> int:
+    """Returns how many frames a picture file holds: 1 for a still, 0 when it is no picture."""
+    try:
+        with Image.open(path, formats=_FORMATS) as image:
+            return getattr(image, "n_frames", 1)
+    except _BOMBS:
+        return 1
+    except Exception:
+        return 0
+
+
+def _to_picture(image: Image.Image) -> Picture:
+    image = ImageOps.exif_transpose(image)
+    if image.mode == "F":
+        raise ValueError("its values are floating-point numbers; save it with 8 or 16 bits")
+    if image.mode.startswith("I"):
+        values = np.asarray(image)
+        if values.min() < 0 or values.max() > 65535:
+            raise ValueError("its values need more than 16 bits; save it with 8 or 16 bits")
+        # The high byte, which is also what Pillow keeps of 16-bit colour.
+        gray = (values >> 8).astype(np.uint8)
+        return Picture(np.stack([gray] * 3, axis=-1), None)
+    if image.has_transparency_data:
+        rgba = np.array(image.convert("RGBA"))
+        return Picture(rgba[..., :3], rgba[..., 3])
+    return Picture(np.array(image.convert("RGB")), None)
+
+
+def write_image(path: str | Path, image: UInt8[np.ndarray, "height width 3"]) -> None:
+    """Writes a `.png` or `.jpg`/`.jpeg` file, replacing an older one.
+
+    Raises:
+        UserError: another suffix, or the file cannot be written.
+    """
+    path = Path(path)
+    options = _SAVE_OPTIONS.get(path.suffix.lower())
+    if options is None:
+        raise UserError(f"{path}: a picture is written as {', '.join(_SAVE_OPTIONS)}")
+    with replacing(path) as new:
+        Image.fromarray(image).save(new, **options)
+
+
+@contextmanager
+def replacing(path: Path) -> Iterator[Path]:
+    """Yields a path beside `path` to write a file or folder to; it takes `path`'s place at the end.
+
+    When the body fails, `path` is as it was and nothing else is left behind.
+
+    Raises:
+        UserError: the operating system refuses (no such folder, no permission, disk full).
+    """
+    path = Path(os.path.abspath(path))
+    try:
+        with tempfile.TemporaryDirectory(dir=path.parent, prefix=".writing-") as beside:
+            new, old = Path(beside, "new", path.name), Path(beside, "old")
+            new.parent.mkdir()
+            yield new
+            if path.is_dir():
+                path.rename(old)  # a folder cannot be renamed onto one that holds files
+            new.replace(path)
+    except OSError as error:
+        raise UserError(f"{path} could not be written: {error.strerror or error}") from error
+
+
+def fit(
+    image: UInt8[np.ndarray, "height width 3"] | Bool[np.ndarray, "height width"],
+    height: int,
+    width: int,
+) -> UInt8[np.ndarray, "{height} {width} 3"] | Bool[np.ndarray, "{height} {width}"]:
+    """Resizes so that the picture just covers `height` x `width`, and crops what is over, centred.
+
+    Pictures are resampled with an antialiasing filter (Lanczos), masks by nearest neighbour; both
+    with the same geometry, so that a picture and its mask stay aligned.
+    """
+    source_height, source_width = image.shape[:2]
+    crop_height = min(source_height, source_width * height / width)
+    crop_width = min(source_width, source_height * width / height)
+    box = (
+        (source_width - crop_width) / 2,
+        (source_height - crop_height) / 2,
+        (source_width + crop_width) / 2,
+        (source_height + crop_height) / 2,
+    )
+    resampling = Image.Resampling.NEAREST if image.dtype == bool else Image.Resampling.LANCZOS
+    return np.array(Image.fromarray(image).resize((width, height), resampling, box))
