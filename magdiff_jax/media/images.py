@@ -1,9 +1,6 @@
 """Pictures: read them safely, write them atomically, fit them to a size."""
 
-import os
-import tempfile
 from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
@@ -13,6 +10,7 @@ from jaxtyping import Bool, UInt8
 from PIL import Image, ImageOps
 
 from magdiff_jax.errors import UserError
+from magdiff_jax.replacing import replacing
 
 # Just under the size at which Pillow itself warns of a decompression bomb.
 MAX_PIXELS = 89_000_000
@@ -116,28 +114,6 @@ def write_image(path: str | Path, image: UInt8[np.ndarray, "height width 3"]) ->
         raise UserError(f"{path}: a picture is written as {', '.join(_SAVE_OPTIONS)}")
     with replacing(path) as new:
         Image.fromarray(image).save(new, **options)
-
-
-@contextmanager
-def replacing(path: Path) -> Iterator[Path]:
-    """Yields a path beside `path` to write a file or folder to; it takes `path`'s place at the end.
-
-    When the body fails, `path` is as it was and nothing else is left behind.
-
-    Raises:
-        UserError: the operating system refuses (no such folder, no permission, disk full).
-    """
-    path = Path(os.path.abspath(path))
-    try:
-        with tempfile.TemporaryDirectory(dir=path.parent, prefix=".writing-") as beside:
-            new, old = Path(beside, "new", path.name), Path(beside, "old")
-            new.parent.mkdir()
-            yield new
-            if path.is_dir():
-                path.rename(old)  # a folder cannot be renamed onto one that holds files
-            new.replace(path)
-    except OSError as error:
-        raise UserError(f"{path} could not be written: {error.strerror or error}") from error
 
 
 def fit(

@@ -18,9 +18,9 @@ from magdiff_jax.media.images import (
     count_frames,
     read_animation,
     read_image,
-    replacing,
     write_image,
 )
+from magdiff_jax.replacing import replacing
 
 # Where a source has no rate of its own (a folder, a still picture).
 DEFAULT_FPS = 8

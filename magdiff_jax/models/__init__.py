@@ -1,11 +1,10 @@
 """The networks, as functions of parameters that are pure nested dicts."""
 
+from magdiff_jax.config import Config
 from magdiff_jax.models.clip_text import ClipText
 from magdiff_jax.models.clip_vision import ClipVision
 from magdiff_jax.models.configs import (
     ClipTextConfig,
-    ConfigError,
-    NetworkConfig,
     ResamplerConfig,
     UNetConfig,
     VAEConfig,
@@ -26,6 +25,6 @@ COMPONENTS = {
 }
 
 
-def build(name: str, config: NetworkConfig) -> Network:
+def build(name: str, config: Config) -> Network:
     """The network of a component, from its configuration."""
     return Network(COMPONENTS[name][0], config)

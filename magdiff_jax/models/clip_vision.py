@@ -30,7 +30,8 @@ def gaussian_matrix(size: int, sigma: float, taps: int) -> Float[np.ndarray, "si
 def bicubic_matrix(old: int, new: int) -> Float[np.ndarray, "new old"]:
     """Bicubic interpolation (Keys' kernel, a = -0.75) with aligned corners, edges repeated: PyTorch's `interpolate`."""
     a = -0.75
-    position = np.arange(new) * ((old - 1) / max(new - 1, 1))
+    # PyTorch rounds the positions to float32, which shows in the fifth digit of a large picture.
+    position = np.arange(new, dtype=np.float32) * np.float32((old - 1) / max(new - 1, 1))
     taps = np.floor(position).astype(int)[:, None] + np.arange(-1, 3)
     distance = np.abs(position[:, None] - taps)
     near = (a + 2) * distance**3 - (a + 3) * distance**2 + 1

@@ -5,62 +5,20 @@ The field names are those of the Stable Diffusion folders where they say what th
 """
 
 import dataclasses
-from collections.abc import Mapping
-from typing import Any, Self
+
+from magdiff_jax.config import Config
 
 DOWN_BLOCKS = ("CrossAttnDownBlock3D", "DownBlock3D")
 UP_BLOCKS = ("CrossAttnUpBlock3D", "UpBlock3D")
 ACTIVATIONS = ("gelu", "quick_gelu")
 
 
-class ConfigError(ValueError):
-    """A configuration that no network can be built from; the message names key, value and what is allowed."""
+def _grouped(config: "UNetConfig | VAEConfig") -> bool:
+    return all(channels % config.norm_num_groups == 0 for channels in config.block_out_channels)
 
 
 @dataclasses.dataclass(frozen=True)
-class NetworkConfig:
-    """What all network configurations share: strict reading, JSON-ready writing, one way to complain."""
-
-    @classmethod
-    def from_dict(cls, values: Mapping[str, Any]) -> Self:
-        """Build from JSON values. Raises ConfigError for an unknown, missing or impossible entry."""
-        fields = {field.name: field for field in dataclasses.fields(cls)}
-        unknown = sorted(set(values) - set(fields))
-        if unknown:
-            raise ConfigError(f"{cls.__name__}: unknown keys {unknown}; allowed are {sorted(fields)}")
-        missing = sorted(
-            name for name, f in fields.items() if f.default is dataclasses.MISSING and name not in values
-        )
-        if missing:
-            raise ConfigError(f"{cls.__name__}: missing keys {missing}")
-        return cls(**{k: tuple(v) if isinstance(v, list) else v for k, v in values.items()})
-
-    def to_dict(self) -> dict[str, Any]:
-        """The inverse of `from_dict`, with lists for tuples, as JSON has them."""
-        values = dataclasses.asdict(self)
-        return {k: list(v) if isinstance(v, tuple) else v for k, v in values.items()}
-
-    def _require(self, key: str, holds: bool, allowed: str) -> None:
-        if not holds:
-            raise ConfigError(f"{type(self).__name__}.{key} = {getattr(self, key)!r}: must be {allowed}")
-
-    def _require_positive(self, *keys: str) -> None:
-        for key in keys:
-            value = getattr(self, key)
-            for number in value if isinstance(value, tuple) else (value,):
-                whole = isinstance(number, int) and not isinstance(number, bool)
-                self._require(key, whole and number > 0, "positive whole numbers")
-
-    def _require_grouped(self, channels_key: str) -> None:
-        groups = self.norm_num_groups  # type: ignore[attr-defined]
-        temporal = 32 if self.add_temp_conv else 1  # type: ignore[attr-defined]
-        for channels in getattr(self, channels_key):
-            self._require(channels_key, channels % groups == 0, f"multiples of norm_num_groups = {groups}")
-            self._require(channels_key, channels % temporal == 0, "multiples of 32 (the temporal layers' groups)")
-
-
-@dataclasses.dataclass(frozen=True)
-class UNetConfig(NetworkConfig):
+class UNetConfig(Config):
     """The 3-D U-Net. The defaults are MagDiff on Stable Diffusion 2.1 (1,207,971,876 parameters).
 
     Attributes:
@@ -106,7 +64,7 @@ class UNetConfig(NetworkConfig):
             "norm_num_groups",
             "hfa_levels",
         )
-        self._require_grouped("block_out_channels")
+        self._require("block_out_channels", _grouped(self), "multiples of norm_num_groups")
         levels = len(self.block_out_channels)
         for key in ("down_block_types", "up_block_types", "num_attention_heads"):
             self._require(key, len(getattr(self, key)) == levels, f"{levels} long, as block_out_channels is")
@@ -124,7 +82,7 @@ class UNetConfig(NetworkConfig):
 
 
 @dataclasses.dataclass(frozen=True)
-class VAEConfig(NetworkConfig):
+class VAEConfig(Config):
     """AutoencoderKL; with `add_temp_conv` the decoder is VidRD's temporal one.
 
     `scaling_factor` is applied outside the network, between its latents and the U-Net's.
@@ -148,7 +106,7 @@ class VAEConfig(NetworkConfig):
             "layers_per_block",
             "norm_num_groups",
         )
-        self._require_grouped("block_out_channels")
+        self._require("block_out_channels", _grouped(self), "multiples of norm_num_groups")
         self._require("scaling_factor", self.scaling_factor > 0, "positive")
 
     @property
@@ -158,7 +116,7 @@ class VAEConfig(NetworkConfig):
 
 
 @dataclasses.dataclass(frozen=True)
-class ClipTextConfig(NetworkConfig):
+class ClipTextConfig(Config):
     """CLIP's text tower. The defaults are Stable Diffusion 2.1's (OpenCLIP ViT-H, one layer short)."""
 
     vocab_size: int = 49408
@@ -183,7 +141,7 @@ class ClipTextConfig(NetworkConfig):
 
 
 @dataclasses.dataclass(frozen=True)
-class VisionConfig(NetworkConfig):
+class VisionConfig(Config):
     """OpenCLIP's vision tower. The defaults are ViT-H/14's.
 
     `bgr`: swap the colour channels first, for models trained on images as OpenCV reads them.
@@ -211,7 +169,7 @@ class VisionConfig(NetworkConfig):
 
 
 @dataclasses.dataclass(frozen=True)
-class ResamplerConfig(NetworkConfig):
+class ResamplerConfig(Config):
     """The image-prompt resampler: vision tokens in, `num_queries` prompt tokens out."""
 
     dim: int = 1024

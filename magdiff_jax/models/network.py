@@ -5,13 +5,16 @@ from collections.abc import Callable
 from typing import Any
 
 import jax
+import jax.numpy as jnp
 from flax import nnx
 from jaxtyping import PRNGKeyArray
 
-from magdiff_jax.models.configs import NetworkConfig
+from magdiff_jax.config import Config
 
 # Nested dicts (list entries under their index) with an array in each leaf.
 Params = dict[Any, Any]
+
+COMPUTE_DTYPES = ("float32", "bfloat16", "float16")
 
 
 class _Keys(nnx.Rngs):
@@ -29,28 +32,37 @@ class _Keys(nnx.Rngs):
 
 
 class Network:
-    """Structure of an NNX module; takes no memory for parameters.
+    """Structure of an NNX module and the precision it computes in; holds no parameters.
 
-    >>> network = Network(UNet, UNetConfig())
+    >>> network = Network(UNet, UNetConfig(), dtype="bfloat16")
     >>> prediction = jax.jit(network.apply)(params, sample, timesteps, condition)
 
     Attributes:
         config: what the module was built from.
+        dtype: of the computation, one of COMPUTE_DTYPES. Parameters and inputs are cast to it; norms and softmax
+            stay in float32, and float32 means float32 products also where the hardware would round its inputs.
         module: the module with shapes in the place of arrays.
         shapes: the parameters' tree with `jax.ShapeDtypeStruct` leaves.
     """
 
-    def __init__(self, module_class: Callable[..., nnx.Module], config: NetworkConfig):
+    def __init__(self, module_class: Callable[..., nnx.Module], config: Config, dtype: str = "float32"):
         self.config = config
+        self.dtype = dtype
         self._build = lambda key: module_class(config, rngs=_Keys(key))
         self.module = nnx.eval_shape(self._build, jax.random.key(0))
         self._structure, state = nnx.split(self.module, nnx.Param)
         self.shapes: Params = nnx.to_pure_dict(state)
 
     def init(self, key: PRNGKeyArray) -> Params:
-        """Fresh parameters, float32, initialised as the released code does."""
+        """Fresh parameters in float32."""
         return jax.jit(lambda k: nnx.to_pure_dict(nnx.state(self._build(k), nnx.Param)))(key)
 
     def apply(self, params: Params, *args: Any, method: str = "__call__", **kwargs: Any) -> Any:
         """Call the module, or one of its methods, with these parameters."""
-        return getattr(nnx.merge(self._structure, params), method)(*args, **kwargs)
+        params, args, kwargs = jax.tree.map(self._cast, (params, args, kwargs))
+        with jax.default_matmul_precision("highest" if self.dtype == "float32" else "default"):
+            return getattr(nnx.merge(self._structure, params), method)(*args, **kwargs)
+
+    def _cast(self, leaf: Any) -> Any:
+        is_float = hasattr(leaf, "dtype") and jnp.issubdtype(leaf.dtype, jnp.floating)
+        return leaf.astype(self.dtype) if is_float else leaf

@@ -10,8 +10,6 @@ from magdiff_jax.models.layers import FrameConv, GroupNorm
 
 Video = Float[Array, "batch frame height width channel"]
 
-# Both are fixed in the released code, whatever the configuration's `norm_num_groups` says.
-GROUPS = 32
 DROPOUT_RATE = 0.1
 
 
@@ -32,10 +30,14 @@ class TemporalConvs(nnx.Module):
 
     The last convolution starts at zero. A single frame (an image) passes unchanged. The U-Net has four layers,
     VidRD's VAE decoder three. Dropout acts where a key is given (training).
+
+    The released code has 32 groups here, whatever its configuration says; widths that 32 does not divide, which it
+    cannot build, take `groups`.
     """
 
-    def __init__(self, channels: int, layers: int, *, rngs: nnx.Rngs):
-        self.norms = nnx.List([GroupNorm(channels, GROUPS, 1e-5, rngs=rngs) for _ in range(layers)])
+    def __init__(self, channels: int, layers: int, groups: int, *, rngs: nnx.Rngs):
+        groups = groups if channels % 32 else 32
+        self.norms = nnx.List([GroupNorm(channels, groups, 1e-5, rngs=rngs) for _ in range(layers)])
         self.convs = nnx.List([FrameConv(channels, zero=i == layers - 1, rngs=rngs) for i in range(layers)])
 
     def __call__(self, x: Video, dropout_key: PRNGKeyArray | None = None) -> Video:

@@ -108,7 +108,7 @@ class Block(nnx.Module):
             for channels in in_channels
         )
         self.temp_convs = nnx.List(
-            TemporalConvs(out_channels, TEMPORAL_LAYERS, rngs=rngs) for _ in in_channels if config.add_temp_conv
+            TemporalConvs(out_channels, TEMPORAL_LAYERS, groups, rngs=rngs) for _ in in_channels if config.add_temp_conv
         )
         self.attentions = nnx.List(
             Transformer(

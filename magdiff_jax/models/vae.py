@@ -104,7 +104,7 @@ class Decoder(nnx.Module):
         for width in widths:
             block = Level(channels, width, resnets, groups, rngs=rngs)
             block.temp_convs = nnx.List(
-                TemporalConvs(width, TEMPORAL_LAYERS, rngs=rngs) for _ in range(resnets) if config.add_temp_conv
+                TemporalConvs(width, TEMPORAL_LAYERS, groups, rngs=rngs) for _ in range(resnets) if config.add_temp_conv
             )
             self.up_blocks.append(block)
             channels = width

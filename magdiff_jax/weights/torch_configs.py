@@ -8,11 +8,10 @@ import re
 from collections.abc import Mapping
 from typing import Any, TypeVar
 
+from magdiff_jax.config import Config, ConfigError
 from magdiff_jax.errors import UserError
 from magdiff_jax.models import (
     ClipTextConfig,
-    ConfigError,
-    NetworkConfig,
     ResamplerConfig,
     UNetConfig,
     VAEConfig,
@@ -21,7 +20,7 @@ from magdiff_jax.models import (
 
 Values = Mapping[str, Any]
 Shapes = Mapping[str, tuple[int, ...]]
-Config = TypeVar("Config", bound=NetworkConfig)
+AnyConfig = TypeVar("AnyConfig", bound=Config)
 
 # Settings that we have one form of, with the values that mean it.
 UNET_FIXED: dict[str, tuple[Any, ...]] = {
@@ -179,12 +178,12 @@ def _check_fixed(values: Values, fixed: Mapping[str, tuple[Any, ...]], where: st
             raise UserError(f"{where}: {key} = {values[key]!r} is not supported, {allowed[0]!r} is")
 
 
-def _common(values: Values, config: type[NetworkConfig]) -> dict[str, Any]:
+def _common(values: Values, config: type[Config]) -> dict[str, Any]:
     names = config.__dataclass_fields__
     return {key: value for key, value in values.items() if key in names}
 
 
-def _build(config: type[Config], values: Values, where: str) -> Config:
+def _build(config: type[AnyConfig], values: Values, where: str) -> AnyConfig:
     try:
         return config.from_dict(values)
     except (ConfigError, TypeError) as error:
