@@ -1,16 +1,18 @@
 """Noise that depends on its own seed alone, whatever batch it is drawn in."""
 
+from collections.abc import Sequence
+
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Float, PRNGKeyArray, UInt32
+from jaxtyping import Array, Float, Int, Key
 
 
-def seed_keys(seeds: UInt32[Array, " batch"]) -> PRNGKeyArray:
+def seed_keys(seeds: Sequence[int]) -> Key[Array, " batch"]:
     """One key for each seed."""
-    return jax.vmap(jax.random.key)(seeds)
+    return jnp.stack([jax.random.key(seed) for seed in seeds])
 
 
-def normal(keys: PRNGKeyArray, stream: int, shape: tuple[int, ...]) -> Float[Array, "batch *shape"]:
+def normal(keys: Key[Array, " batch"], stream: int | Int[Array, ""], shape: tuple[int, ...]) -> Float[Array, "batch *shape"]:
     """Standard normal noise, [batch, *shape], independent for each key and each `stream`."""
     return jax.vmap(lambda key: jax.random.normal(jax.random.fold_in(key, stream), shape))(keys)
 

@@ -2,7 +2,7 @@
 
 import dataclasses
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 
 import jax.numpy as jnp
 import numpy as np
@@ -58,13 +58,49 @@ class Rollout(Config):
         return (frame < self.overlap_frames) & (step < share * steps)
 
 
+@dataclasses.dataclass(frozen=True)
+class Settings(Config):
+    """How a sampling run goes.
+
+    Attributes:
+        steps: DDIM steps a clip, 1 … 1000.
+        guidance_scale: of classifier-free guidance; 1 is none (paper: 7.5).
+        eta: share of DDPM's noise that each step adds, 0 … 1; 0 is deterministic.
+        noise_correlation: α of the progressive noise prior; 0: the frames' noise is independent.
+        num_clips: clips of a long video, each continuing the one before.
+        overlap_frames, noise_recycle, denoise_guidance: how it continues, see `Rollout`.
+    """
+
+    steps: int = 50
+    guidance_scale: float = 7.5
+    eta: float = 0.0
+    noise_correlation: float = 0.0
+    num_clips: int = 1
+    overlap_frames: int = Rollout.overlap_frames
+    noise_recycle: float = Rollout.noise_recycle
+    denoise_guidance: float = Rollout.denoise_guidance
+
+    def __post_init__(self) -> None:
+        self._require_positive("steps", "num_clips")
+        self._require("steps", self.steps <= 1000, "at most 1000")
+        self._require("guidance_scale", self.guidance_scale >= 0, "zero or more")
+        self._require("eta", 0 <= self.eta <= 1, "from 0 to 1")
+        self._require("noise_correlation", self.noise_correlation >= 0, "zero or more")
+        _ = self.rollout
+
+    @property
+    def rollout(self) -> Rollout:
+        """The last three settings."""
+        return Rollout(self.overlap_frames, self.noise_recycle, self.denoise_guidance)
+
+
 def sample_clips(
     step_function: StepFunction,
     start: Latents,
-    fresh: list[Latents],
+    fresh: Sequence[Latents],
     steps: Steps,
     rollout: Rollout,
-) -> Iterator[tuple[int, Latents]]:
+) -> Iterator[Latents]:
     """Denoise a clip from `start`, and after it one more for each entry of `fresh`.
 
     Args:
@@ -75,7 +111,7 @@ def sample_clips(
         rollout: how a clip continues the one before.
 
     Yields:
-        (clip, latents) after every step; the last of a clip are its result.
+        The latents after every step, clip by clip; the last ones of a clip are its result.
     """
     count = len(steps.timestep)
     past: list[Latents] = []
@@ -89,5 +125,5 @@ def sample_clips(
             inputs.append(latents)
             step = Steps(*(numbers[index] for numbers in steps))
             latents = step_function(latents, step, clip * count + index)
-            yield clip, latents
+            yield latents
         past = inputs

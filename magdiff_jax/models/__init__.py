@@ -10,7 +10,7 @@ from magdiff_jax.models.configs import (
     VAEConfig,
     VisionConfig,
 )
-from magdiff_jax.models.network import Network, Params
+from magdiff_jax.models.network import Component, Network, Params
 from magdiff_jax.models.resampler import Resampler
 from magdiff_jax.models.unet import Condition, UNet
 from magdiff_jax.models.vae import VAE

@@ -1,20 +1,40 @@
 """A network as a function of its parameters: the module's static structure beside a pure nested dict."""
 
 import itertools
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
 import jax
 import jax.numpy as jnp
 from flax import nnx
-from jaxtyping import PRNGKeyArray
+from jaxtyping import Array, PRNGKeyArray
 
 from magdiff_jax.config import Config
 
 # Nested dicts (list entries under their index) with an array in each leaf.
 Params = dict[Any, Any]
+Path = tuple[str | int, ...]
 
 COMPUTE_DTYPES = ("float32", "bfloat16", "float16")
+
+
+def flatten(params: Params, prefix: Path = ()) -> list[tuple[Path, Any]]:
+    """(path, leaf) of a nested dict, in its own order."""
+    leaves: list[tuple[Path, Any]] = []
+    for key, value in params.items():
+        leaves += flatten(value, (*prefix, key)) if isinstance(value, dict) else [((*prefix, key), value)]
+    return leaves
+
+
+def unflatten(leaves: Iterable[tuple[Path, Any]]) -> Params:
+    """The inverse of `flatten`."""
+    params: Params = {}
+    for path, value in leaves:
+        node = params
+        for key in path[:-1]:
+            node = node.setdefault(key, {})
+        node[path[-1]] = value
+    return params
 
 
 class _Keys(nnx.Rngs):
@@ -55,7 +75,17 @@ class Network:
 
     def init(self, key: PRNGKeyArray) -> Params:
         """Fresh parameters in float32."""
-        return jax.jit(lambda k: nnx.to_pure_dict(nnx.state(self._build(k), nnx.Param)))(key)
+        paths = [path for path, _ in flatten(self.shapes)]
+        return unflatten(zip(paths, self.init_leaves(key, paths), strict=True))
+
+    def init_leaves(self, key: PRNGKeyArray, paths: Sequence[Path]) -> list[Array]:
+        """Some of `init`'s parameters, the same values, taking no memory for the others."""
+
+        def build(key: PRNGKeyArray) -> list[Array]:
+            leaves = dict(flatten(nnx.to_pure_dict(nnx.state(self._build(key), nnx.Param))))
+            return [leaves[path] for path in paths]
+
+        return jax.jit(build)(key)
 
     def apply(self, params: Params, *args: Any, method: str = "__call__", **kwargs: Any) -> Any:
         """Call the module, or one of its methods, with these parameters."""
@@ -66,3 +96,22 @@ class Network:
     def _cast(self, leaf: Any) -> Any:
         is_float = hasattr(leaf, "dtype") and jnp.issubdtype(leaf.dtype, jnp.floating)
         return leaf.astype(self.dtype) if is_float else leaf
+
+
+class Component:
+    """A network with its parameters, compiled once for each shape of its inputs.
+
+    What goes in and comes out is documented at the module; `method` names one of its methods.
+    """
+
+    def __init__(self, network: Network, params: Params):
+        self.network = network
+        self.params = params
+        self._apply = jax.jit(network.apply, static_argnames=("method",))
+
+    def __call__(self, *args: Any, method: str = "__call__") -> Any:
+        return self._apply(self.params, *args, method=method)
+
+    @property
+    def config(self) -> Any:
+        return self.network.config

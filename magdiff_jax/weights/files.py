@@ -63,10 +63,15 @@ def read_folder(folder: Path) -> tuple[Tensors, list[Path]]:
     for name in WEIGHT_NAMES:
         if (folder / f"{name}.index.json").is_file():
             shards = _shards(folder / f"{name}.index.json")
-            return {k: t for shard in shards for k, t in read_file(shard).items()}, shards
+            return _joined(shards), shards
         if (folder / name).is_file():
             return read_file(folder / name), [folder / name]
     raise UserError(f"{folder}: holds no weights; looked for {', '.join(WEIGHT_NAMES)} and their .index.json")
+
+
+def has_weights(folder: Path) -> bool:
+    """Whether `read_folder` would find weights."""
+    return any((folder / f"{name}{index}").is_file() for name in WEIGHT_NAMES for index in ("", ".index.json"))
 
 
 def read_json(path: Path) -> dict[str, Any]:
@@ -91,7 +96,7 @@ def sha256(path: Path) -> str:
 def write_safetensors(path: Path, tensors: Mapping[str, np.ndarray]) -> None:
     from safetensors.numpy import save_file
 
-    save_file({name: np.ascontiguousarray(array) for name, array in tensors.items()}, path)
+    save_file({name: np.ascontiguousarray(array) for name, array in tensors.items()}, path, {"format": "pt"})
 
 
 def write_pickle(path: Path, tensors: Mapping[str, np.ndarray], *, lightning: bool) -> None:
@@ -106,6 +111,16 @@ def write_pickle(path: Path, tensors: Mapping[str, np.ndarray], *, lightning: bo
 
     state = {name: tensor(array) for name, array in tensors.items()}
     torch.save({"state_dict": state} if lightning else state, path)
+
+
+def _joined(shards: list[Path]) -> Tensors:
+    tensors: Tensors = {}
+    for shard in shards:
+        for name, tensor in read_file(shard).items():
+            if name in tensors:
+                raise UserError(f"{shard}: repeats the tensor {name} of another shard")
+            tensors[name] = tensor
+    return tensors
 
 
 def _shards(index: Path) -> list[Path]:

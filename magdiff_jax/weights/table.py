@@ -5,7 +5,7 @@ how PyTorch calls and stores the leaf, and a few renames cover the places where 
 """
 
 import re
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -13,9 +13,7 @@ from flax import nnx
 
 from magdiff_jax.errors import UserError
 from magdiff_jax.models.layers import Conv2d, FrameConv, Linear, PointwiseConv
-from magdiff_jax.models.network import Network, Params
-
-Path = tuple[str | int, ...]
+from magdiff_jax.models.network import Network, Path, flatten
 
 
 class Layout(NamedTuple):
@@ -95,25 +93,6 @@ def table(network: Network) -> list[Entry]:
     return entries
 
 
-def flatten(params: Params, prefix: Path = ()) -> list[tuple[Path, Any]]:
-    """(path, leaf) of a nested dict, in its own order."""
-    leaves = []
-    for key, value in params.items():
-        leaves += flatten(value, (*prefix, key)) if isinstance(value, dict) else [((*prefix, key), value)]
-    return leaves
-
-
-def unflatten(leaves: Iterable[tuple[Path, Any]]) -> Params:
-    """The inverse of `flatten`."""
-    params: Params = {}
-    for path, value in leaves:
-        node = params
-        for key in path[:-1]:
-            node = node.setdefault(key, {})
-        node[path[-1]] = value
-    return params
-
-
 def new_name(name: str) -> str:
     """Today's name of a parameter; only VAE attentions of older checkpoints have another."""
     return re.sub(
@@ -127,42 +106,44 @@ def old_name(name: str) -> str:
     return re.sub(r"(attentions\.\d+)\.(to_[qkv]|to_out\.0)\.", lambda m: f"{m[1]}.{names[m[2]]}.", name)
 
 
-def find_sources(
+def match(
     entries: Sequence[Entry],
-    shapes: Mapping[str, tuple[int, ...]],
+    sources: Sequence[Mapping[str, Any]],
     *,
     what: str,
     may_lack: str = "$^",
-) -> dict[str, str]:
-    """Match a checkpoint's tensors to a network's parameters, strictly.
+) -> dict[str, Any]:
+    """Match checkpoints' tensors to a network's parameters, strictly.
 
     Args:
         entries: the network's table.
-        shapes: of the checkpoint's tensors, by the checkpoint's names.
-        what: the checkpoint's name in the error.
-        may_lack: pattern of PyTorch names that the checkpoint may do without.
+        sources: tensors (anything with a shape) by name; a later source takes the place of an earlier one.
+        what: the sources' name in the error.
+        may_lack: pattern of PyTorch names that the sources may do without.
 
     Returns:
-        The checkpoint's name for each of ours that it holds.
+        The tensor for each of PyTorch's names that the sources hold.
 
     Raises:
         UserError: lists every unmatched source key, unfilled target, double match and shape mismatch.
     """
-    wanted = {entry.name: entry for entry in entries}
-    sources: dict[str, str] = {}
+    wanted = {entry.name: entry.shape for entry in entries}
+    found: dict[str, Any] = {}
     problems: dict[str, list[str]] = {"unknown": [], "double": [], "missing": [], "of another shape": []}
-    for source in shapes:
-        name = new_name(source)
-        if name not in wanted:
-            problems["unknown"].append(source)
-        elif name in sources:
-            problems["double"].append(f"{source} and {sources[name]}")
-        else:
-            sources[name] = source
-            if shapes[source] != wanted[name].shape:
-                problems["of another shape"].append(f"{source} {shapes[source]}, needs {wanted[name].shape}")
-    problems["missing"] = [name for name in wanted if name not in sources and not re.search(may_lack, name)]
+    for source in sources:
+        names: dict[str, str] = {}
+        for key, tensor in source.items():
+            name = new_name(key)
+            if name in names:
+                problems["double"].append(f"{names[name]} and {key}")
+            elif name not in wanted:
+                problems["unknown"].append(key)
+            elif tuple(tensor.shape) != wanted[name]:
+                problems["of another shape"].append(f"{key} {tuple(tensor.shape)}, needs {wanted[name]}")
+            names[name] = key
+            found[name] = tensor
+    problems["missing"] = [name for name in wanted if name not in found and not re.search(may_lack, name)]
     complaints = [f"{len(names)} {kind}: {', '.join(names)}" for kind, names in problems.items() if names]
     if complaints:
         raise UserError(f"{what} does not fit the network; tensors {'; '.join(complaints)}")
-    return sources
+    return found

@@ -9,6 +9,7 @@ from collections.abc import Mapping
 from typing import Any, TypeVar
 
 from magdiff_jax.config import Config, ConfigError
+from magdiff_jax.diffusion.schedule import ScheduleConfig
 from magdiff_jax.errors import UserError
 from magdiff_jax.models import (
     ClipTextConfig,
@@ -60,6 +61,7 @@ VAE_FIXED: dict[str, tuple[Any, ...]] = {
     "use_quant_conv": (True,),
 }
 TEXT_FIXED: dict[str, tuple[Any, ...]] = {"layer_norm_eps": (1e-5,)}
+SCHEDULE_FIXED: dict[str, tuple[Any, ...]] = {"clip_sample": (False,), "thresholding": (False,), "trained_betas": (None,)}
 
 # OpenCLIP's published widths → heads, which a checkpoint's tensors do not tell.
 VISION_HEADS = {768: 12, 1024: 16, 1280: 16, 1408: 16, 1664: 16}
@@ -120,15 +122,15 @@ def text_values(config: ClipTextConfig) -> dict[str, Any]:
     return {"model_type": "clip_text_model", "architectures": ["CLIPTextModel"], **config.to_dict()}
 
 
-def vision_config(shapes: Shapes, open_clip: Values | None, where: str) -> VisionConfig:
-    """From the tensors of an OpenCLIP vision tower and, where there is one, its `open_clip_config.json`."""
+def vision_config(shapes: Shapes, open_clip: Values, where: str) -> VisionConfig:
+    """From the tensors of an OpenCLIP vision tower and its `open_clip_config.json` (empty where there is none)."""
     try:
         width, _, patch_size, _ = shapes["visual.conv1.weight"]
         tokens, output_dim = shapes["visual.positional_embedding"][0], shapes["visual.proj"][1]
         hidden = shapes["visual.transformer.resblocks.0.mlp.c_fc.weight"][0]
     except (KeyError, ValueError, IndexError):
         raise UserError(f"{where}: holds no OpenCLIP vision tower (visual.conv1, visual.proj, …)") from None
-    tower = (open_clip or {}).get("model_cfg", {}).get("vision_cfg", {})
+    tower = open_clip.get("model_cfg", {}).get("vision_cfg", {})
     heads = width // tower["head_width"] if "head_width" in tower else VISION_HEADS.get(width)
     if heads is None:
         raise UserError(f"{where}: width {width} is none of OpenCLIP's; put its open_clip_config.json beside the file")
@@ -170,6 +172,20 @@ def resampler_config(shapes: Shapes, where: str) -> ResamplerConfig:
         "ff_mult": hidden // dim,
     }
     return _build(ResamplerConfig, ours, where)
+
+
+def schedule_config(values: Values, where: str) -> ScheduleConfig:
+    """From a `scheduler_config.json`, whichever sampler it names; absent settings are Stable Diffusion's."""
+    _check_fixed(values, SCHEDULE_FIXED, where)
+    ours = {**_common(values, ScheduleConfig), "zero_terminal_snr": values.get("rescale_betas_zero_snr", False)}
+    return _build(ScheduleConfig, ours, where)
+
+
+def schedule_values(config: ScheduleConfig) -> dict[str, Any]:
+    """The inverse of `schedule_config`, for diffusers' DDIMScheduler."""
+    values = config.to_dict()
+    values["rescale_betas_zero_snr"] = values.pop("zero_terminal_snr")
+    return {"_class_name": "DDIMScheduler", **values, "clip_sample": False}
 
 
 def _check_fixed(values: Values, fixed: Mapping[str, tuple[Any, ...]], where: str) -> None:

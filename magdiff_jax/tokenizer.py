@@ -1,0 +1,60 @@
+"""Prompts to token ids, by the tokenizer that came with the model."""
+
+import shutil
+import warnings
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+from jaxtyping import Int
+
+from magdiff_jax.errors import UserError
+
+FILES = ("vocab.json", "merges.txt", "tokenizer.json", "tokenizer_config.json", "special_tokens_map.json")
+
+
+class Tokenizer:
+    """CLIP's tokenizer from a folder in transformers' layout (vocab.json, merges.txt or tokenizer.json).
+
+    Attributes:
+        folder: where its files are.
+        length: tokens of every prompt, padding and the two special ones included.
+    """
+
+    def __init__(self, folder: Path, length: int):
+        from transformers import CLIPTokenizer
+
+        self.folder = folder
+        self.length = length
+        try:
+            self._tokenizer = CLIPTokenizer.from_pretrained(folder, local_files_only=True)
+        except Exception as error:  # transformers raises many kinds for missing and damaged files
+            reason = str(error).splitlines()[0] if str(error) else type(error).__name__
+            raise UserError(f"{folder}: holds no CLIP tokenizer ({reason}); convert the model again") from None
+
+    def __call__(self, prompts: Sequence[str]) -> Int[np.ndarray, "prompt token"]:
+        """Ids of each prompt, padded to `length`; what does not fit is cut off with a warning that quotes it."""
+        for prompt in prompts:
+            ids = self._tokenizer(prompt, verbose=False)["input_ids"]
+            if len(ids) > self.length:
+                lost = self._tokenizer.decode(ids[self.length - 1 : -1]).strip()
+                warnings.warn(
+                    f"the prompt has {len(ids)} tokens, the model takes {self.length}; lost: {lost!r}", stacklevel=2
+                )
+        padded = self._tokenizer(
+            list(prompts), padding="max_length", truncation=True, max_length=self.length, return_tensors="np"
+        )
+        return padded["input_ids"].astype(np.int32)
+
+    def save(self, folder: Path) -> None:
+        """Copy the tokenizer's files."""
+        copy_files(self.folder, folder)
+
+
+def copy_files(source: Path, target: Path) -> None:
+    """Copy what a tokenizer consists of, and nothing else, to a new folder. Raises UserError where it is not whole."""
+    target.mkdir()
+    for name in FILES:
+        if (source / name).is_file():
+            shutil.copyfile(source / name, target / name)
+    Tokenizer(target, 2)

@@ -1,0 +1,79 @@
+"""A MagDiff folder → PyTorch's files, with the original names.
+
+    MagDiff.pth                       unet.… and enclip_projector.…, as Lightning saves them
+    open_clip_pytorch_model.bin       the vision tower, with open_clip_config.json
+    unet/ vae/ text_encoder/ tokenizer/ scheduler/      as in a Stable Diffusion folder
+
+so that `from_torch` with base = the folder, checkpoints = MagDiff.pth and vision = open_clip_pytorch_model.bin makes
+the same model again, bit for bit.
+"""
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from magdiff_jax import tokenizer
+from magdiff_jax.models import build
+from magdiff_jax.models.network import flatten
+from magdiff_jax.replacing import replacing
+from magdiff_jax.weights import directory, files, torch_configs
+from magdiff_jax.weights.convert import PREFIXES
+from magdiff_jax.weights.table import old_name, table
+
+# The suffixes of pickles (checkpoint, other weights), and of safetensors.
+FORMATS = {"pickle": (".pth", ".bin"), "safetensors": (".safetensors", ".safetensors")}
+PREFIXED = ("unet", "resampler")
+
+
+def to_torch(model: Path, out: Path, format: str = "pickle") -> None:
+    """Write a model as PyTorch's files; `format` is one of FORMATS. Raises UserError where the model is damaged."""
+    description = directory.read_description(model)
+    checkpoint_suffix, suffix = FORMATS[format]
+    with replacing(out) as new:
+        for folder in ("unet", "vae", "text_encoder", "scheduler"):
+            (new / folder).mkdir(parents=True)
+        tokenizer.copy_files(model / "tokenizer", new / "tokenizer")
+        _write_json(new / "scheduler" / "scheduler_config.json", torch_configs.schedule_values(description.schedule))
+        checkpoint: dict[str, np.ndarray] = {}
+        for name, config in description.networks.items():
+            tensors = _tensors(model, name, description)
+            match name:
+                case "unet":
+                    _write_json(new / "unet" / "config.json", torch_configs.unet_values(config))
+                    checkpoint |= tensors
+                case "resampler":
+                    checkpoint |= tensors
+                case "vae":
+                    _write_json(new / "vae" / "config.json", torch_configs.vae_values(config))
+                    _write(new / "vae" / f"diffusion_pytorch_model{suffix}", tensors)
+                case "text_encoder":
+                    _write_json(new / "text_encoder" / "config.json", torch_configs.text_values(config))
+                    stem = "model" if suffix == ".safetensors" else "pytorch_model"
+                    _write(new / "text_encoder" / f"{stem}{suffix}", tensors)
+                case "vision":
+                    _write_json(new / "open_clip_config.json", torch_configs.vision_values(config))
+                    _write(new / f"open_clip_pytorch_model{suffix}", tensors)
+        _write(new / f"MagDiff{checkpoint_suffix}", checkpoint)
+
+
+def _tensors(model: Path, name: str, description: directory.Description) -> dict[str, np.ndarray]:
+    network = build(name, description.networks[name])
+    params = directory.read_component(model, name, network.shapes, description.fingerprints[name])
+    leaves = dict(flatten(params))
+    rename = old_name if name == "vae" and description.model.old_attention_names else str
+    prefix = {"vision": "visual."}.get(name, PREFIXES[name] if name in PREFIXED else "")
+    return {prefix + rename(entry.name): entry.layout.to_torch(leaves[entry.path]) for entry in table(network)}
+
+
+def _write(path: Path, tensors: Mapping[str, np.ndarray]) -> None:
+    if path.suffix == ".safetensors":
+        files.write_safetensors(path, tensors)
+    else:
+        files.write_pickle(path, tensors, lightning=path.suffix == ".pth")
+
+
+def _write_json(path: Path, values: Mapping[str, Any]) -> None:
+    path.write_text(json.dumps(values, indent=2) + "\n", encoding="utf-8")
