@@ -1,21 +1,18 @@
-"""What is measured: networks of three sizes, cheap random weights and inputs, and PyTorch's U-Net with the same."""
+"""What is measured: networks of three sizes with cheap random weights and inputs."""
 
-import dataclasses
-import importlib.util
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import jax
+import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Float
 
 from magdiff_jax.diffusion.ddim import Steps, ddim_step, make_steps
 from magdiff_jax.diffusion.sampling import guide
 from magdiff_jax.diffusion.schedule import ScheduleConfig
-from magdiff_jax.models import build
+from magdiff_jax.models import VAE, UNet
 from magdiff_jax.models.configs import UNetConfig, VAEConfig
-from magdiff_jax.models.network import Network, Params
-from magdiff_jax.weights.table import flatten, table, unflatten
+from magdiff_jax.models.network import Network, Params, flatten, unflatten
 
 TEXT_TOKENS = 77
 IMAGE_TOKENS = 16
@@ -24,7 +21,7 @@ TIMESTEP = 500
 
 
 class Size(NamedTuple):
-    """A U-Net and a VAE, and the clip they work on."""
+    """A U-Net, a VAE, and the clip they work on: frames, and latents each way."""
 
     unet: UNetConfig
     vae: VAEConfig
@@ -55,66 +52,78 @@ SIZES = {
 
 
 class Case(NamedTuple):
-    """A function of (params, *inputs) to compile and time."""
+    """A function of `arguments`, the parameters first, to be compiled and timed."""
 
     name: str
     function: Callable[..., Any]
-    params: Params
-    inputs: tuple[Any, ...]
+    arguments: tuple[Any, ...]
 
 
 def random_params(network: Network) -> Params:
-    """Values of the usual spread, by repeating one block: a billion of them in seconds.
+    """Values of the usual spread, from one repeated block: a billion of them in seconds, in one copy.
 
-    Kernels have standard deviation 1/√fan_in, the rest 0.1 around the norms' ones and the biases' zeros.
+    Kernels have standard deviation 1/√fan_in, all else 0.1, around one (norms' scales) or zero.
     """
     block = np.random.default_rng(0).standard_normal(1_000_003, np.float32)
 
-    def values(key: Any, shape: tuple[int, ...]) -> Float[np.ndarray, "..."]:
+    def values(name: str | int, shape: tuple[int, ...]) -> jax.Array:
         array = np.resize(block, shape)
-        if key == "kernel":
-            array *= np.prod(shape[:-1]) ** -0.5
-        else:
-            array *= 0.1
-            array += key == "scale"
-        return array
+        array *= np.prod(shape[:-1]) ** -0.5 if name == "kernel" else 0.1
+        array += name == "scale"
+        return jnp.asarray(array, network.dtype)
 
     return unflatten((path, values(path[-1], leaf.shape)) for path, leaf in flatten(network.shapes))
 
 
-def cast(tree: Any, dtype: str) -> Any:
-    """Put arrays on the device; on a CPU float32 arrays stay where they are."""
-    return jax.tree.map(lambda a: jax.numpy.asarray(a, dtype if a.dtype == np.float32 else a.dtype), tree)
-
-
-def unet_inputs(size: Size, batch: int) -> tuple[np.ndarray, ...]:
-    """Noise, text tokens, image tokens of all frames and subject latents, float32."""
+def random_inputs(dtype: str, *shapes: tuple[int, ...]) -> tuple[jax.Array, ...]:
     rng = np.random.default_rng(1)
-    clip = (batch, size.frames, size.latent, size.latent, 4)
+    return tuple(jnp.asarray(rng.standard_normal(shape, np.float32), dtype) for shape in shapes)
+
+
+def clip_shapes(size: Size, batch: int) -> tuple[tuple[int, ...], ...]:
+    """Of the noise, the text tokens, the image tokens of all frames and the subject's latents."""
+    clip = (batch, size.frames, size.latent, size.latent, size.unet.latent_channels)
     dim = size.unet.cross_attention_dim
-    shapes = clip, (batch, TEXT_TOKENS, dim), (batch, IMAGE_TOKENS * size.frames, dim), clip
-    return tuple(rng.standard_normal(shape, np.float32) for shape in shapes)
+    return clip, (batch, TEXT_TOKENS, dim), (batch, IMAGE_TOKENS * size.frames, dim), clip
 
 
-def unet_forward(network: Network) -> Callable[..., Any]:
-    """(params, noise, text, image, subject) → prediction, keys and values of the prompts included."""
+def unet_forward(size: Size, network: Network, params: Params) -> Case:
+    """One clip through the U-Net, with the projection of its prompts' keys and values."""
 
     def forward(params: Params, noise: Any, text: Any, image: Any, subject: Any) -> Any:
         condition = network.apply(params, text, image, (subject,), method="condition")
-        timesteps = jax.numpy.full(noise.shape[0], TIMESTEP)
-        return network.apply(params, noise, timesteps, condition)
+        return network.apply(params, noise, jnp.full(len(noise), TIMESTEP), condition)
 
-    return forward
+    return Case("U-Net forward", forward, (params, *random_inputs(network.dtype, *clip_shapes(size, 1))))
 
 
-def ddim(network: Network) -> Callable[..., Any]:
-    """(params, latents, step, condition of both branches) → latents after a guided step; two branches as one batch."""
+def guided_step(size: Size, network: Network, params: Params) -> Case:
+    """One DDIM step of one clip: both branches of the guidance in one batch, their keys and values given."""
+    noise, text, image, subject = random_inputs(network.dtype, *clip_shapes(size, 2))
+    condition = jax.jit(network.apply, static_argnames="method")(params, text, image, (subject,), method="condition")
+    config = ScheduleConfig()
+    plan = make_steps(config, 25)
 
-    def step(params: Params, latents: Any, numbers: Steps, condition: Any) -> Any:
-        both = jax.numpy.concatenate([latents, latents])
-        timesteps = jax.numpy.full(both.shape[0], numbers.timestep)
-        unconditional, conditional = jax.numpy.split(network.apply(params, both, timesteps, condition), 2)
-        prediction = guide(unconditional, conditional, GUIDANCE)
-        return ddim_step(latents, prediction, numbers, jax.numpy.zeros_like(latents), "v_prediction")
+    def step(params: Params, condition: Any, latents: Any, numbers: Steps) -> Any:
+        timesteps = jnp.full(2, numbers.timestep)
+        prediction = network.apply(params, jnp.concatenate([latents, latents]), timesteps, condition)
+        guided = guide(*jnp.split(prediction.astype(jnp.float32), 2), GUIDANCE)
+        return ddim_step(latents, guided, numbers, jnp.zeros_like(latents), config.prediction_type)
 
-    return step
+    latents = noise[:1].astype(jnp.float32)
+    return Case("guided DDIM step", step, (params, condition, latents, Steps(*(column[12] for column in plan))))
+
+
+def vae_decode(size: Size, dtype: str) -> Case:
+    """All frames of one clip, latents to pixels."""
+    network = Network(VAE, size.vae, dtype)
+
+    def decode(params: Params, latents: Any) -> Any:
+        return network.apply(params, latents, method="decode")
+
+    return Case("VAE decode", decode, (random_params(network), *random_inputs(dtype, clip_shapes(size, 1)[0])))
+
+
+def unet(size: Size, dtype: str) -> tuple[Network, Params]:
+    network = Network(UNet, size.unet, dtype)
+    return network, random_params(network)

@@ -2,7 +2,9 @@
 
 import dataclasses
 from collections.abc import Mapping
-from typing import Any, Self
+from typing import Any, TypeVar
+
+AnyConfig = TypeVar("AnyConfig", bound="Config")
 
 
 class ConfigError(ValueError):
@@ -14,7 +16,7 @@ class Config:
     """What all configurations share: strict reading, JSON-ready writing, one way to complain."""
 
     @classmethod
-    def from_dict(cls, values: Mapping[str, Any]) -> Self:
+    def from_dict(cls: type[AnyConfig], values: Mapping[str, Any]) -> AnyConfig:
         """Build from JSON values. Raises ConfigError for an unknown, missing or impossible entry."""
         fields = {field.name: field for field in dataclasses.fields(cls)}
         unknown = sorted(set(values) - set(fields))

@@ -4,7 +4,7 @@ import hashlib
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from pathlib import Path
-from typing import Any, NamedTuple, Self
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -16,23 +16,24 @@ from magdiff_jax.conditioning import BLACK, CLIP_CROP, cut_out, level_sizes
 from magdiff_jax.config import ConfigError
 from magdiff_jax.diffusion import noise
 from magdiff_jax.diffusion.ddim import Steps, ddim_step, make_steps
-from magdiff_jax.diffusion.sampling import Settings, guide, sample_clips
+from magdiff_jax.diffusion.sampling import fresh_scale, guide, sample_clips
 from magdiff_jax.diffusion.schedule import ScheduleConfig
+from magdiff_jax.diffusion.settings import Settings
 from magdiff_jax.errors import UserError
 from magdiff_jax.media.masks import whole_frame_if_empty
 from magdiff_jax.models import COMPONENTS, Component, Condition, Network, Params
-from magdiff_jax.replacing import replacing
+from magdiff_jax.replacing import check_replaceable, replacing
 from magdiff_jax.tokenizer import Tokenizer
 from magdiff_jax.weights import directory
 
 # NumPy's or JAX's arrays.
 AnyArray = np.ndarray | Array
-Image = UInt8[AnyArray, "height width 3"]
-Mask = Bool[AnyArray, "height width"]
-Video = UInt8[AnyArray, "frame height width 3"]
-Masks = Bool[AnyArray, "frame height width"]
-Tokens = Float[AnyArray, "batch token channel"]
-Latents = Float[AnyArray, "batch frame height width channel"]
+Image = UInt8[AnyArray, "_height _width 3"]
+Mask = Bool[AnyArray, "_height _width"]
+Video = UInt8[AnyArray, "_frame _height _width 3"]
+Masks = Bool[AnyArray, "_frame _height _width"]
+Tokens = Float[AnyArray, "_batch _token _channel"]
+Latents = Float[AnyArray, "_batch _frame _height _width _channel"]
 Keys = Key[Array, " batch"]
 # Called with (clip, step, latents) after every step.
 OnStep = Callable[[int, int, Latents], None]
@@ -98,7 +99,7 @@ class MagDiff:
         self._step = jax.jit(partial(_guided_step, self.unet.network, schedule.prediction_type))
 
     @classmethod
-    def load(cls, folder: str | Path, dtype: str = "float32") -> Self:
+    def load(cls, folder: str | Path, dtype: str = "float32") -> "MagDiff":
         """Load a model's folder.
 
         Args:
@@ -121,6 +122,7 @@ class MagDiff:
 
     def save(self, folder: str | Path) -> None:
         """Write the model, in the type its parameters have, as a folder that `load` reads; replaces an older one."""
+        check_replaceable(Path(folder), directory.MARK)
         with replacing(Path(folder)) as new:
             new.mkdir()
             self.tokenizer.save(new / "tokenizer")
@@ -277,7 +279,7 @@ class MagDiff:
         image_tokens = None
         if self.unet.config.apa:
             batch = pixels(CLIP_CROP, CLIP_CROP)
-            tokens = all_frames(self._encode_images(batch.reshape(-1, *batch.shape[2:])))
+            tokens = all_frames(self.encode_images(batch.reshape(-1, *batch.shape[2:])))
             image_tokens = tokens.reshape(len(cut), -1, tokens.shape[-1])
         latents = []
         for index, size in enumerate(level_sizes(self.unet.config.hfa_levels, *shape[1:], self.vae.config.downscale)):
@@ -287,7 +289,7 @@ class MagDiff:
             latents.append((mean + jnp.exp(log_variance / 2) * drawn) * self.vae.config.scaling_factor)
         return Subject(image_tokens, tuple(latents))
 
-    def _encode_images(self, images: Float[np.ndarray, "image height width 3"]) -> Float[Array, "image query channel"]:
+    def encode_images(self, images: Float[np.ndarray, "image height width 3"]) -> Float[Array, "image query channel"]:
         if self.vision is None or self.resampler is None:
             raise UserError("this model has no vision tower for APA; convert it again with --vision FILE")
         return self.resampler(self.vision(self.vision(images, method="preprocess")))
@@ -319,7 +321,7 @@ class MagDiff:
             latents: starting noise of the first clip.
             keys: one for each clip of the batch, for η's noise and that of further clips.
             settings: how to sample.
-            fresh: fresh noise of the further clips, of standard deviation `settings.rollout.fresh_scale()`, instead
+            fresh: fresh noise of the further clips, of standard deviation `fresh_scale(settings)`, instead
                 of the keys'.
             on_step, progress: as in `generate`.
 
@@ -330,7 +332,7 @@ class MagDiff:
         condition = self._condition(self.unet.params, jnp.concatenate([negative_text, text]), *both)
         if fresh is None:
             fresh = [
-                settings.rollout.fresh_scale()
+                fresh_scale(settings)
                 * noise.progressive(noise.normal(keys, _START + clip, latents.shape[1:]), settings.noise_correlation)
                 for clip in range(1, settings.num_clips)
             ]
@@ -339,7 +341,7 @@ class MagDiff:
         def step_function(latents: Latents, step: Steps, index: int) -> Latents:
             return self._step(self.unet.params, condition, latents, step, settings.guidance_scale, keys, index)
 
-        run = sample_clips(step_function, jnp.asarray(latents), fresh, steps, settings.rollout)
+        run = sample_clips(step_function, jnp.asarray(latents), fresh, steps, settings)
         total = settings.steps * (1 + len(fresh))
         results: list[Latents] = []
         previous = jnp.zeros(())

@@ -29,3 +29,9 @@ def replacing(path: Path) -> Iterator[Path]:
             new.replace(path)
     except OSError as error:
         raise UserError(f"{path} could not be written: {error.strerror or error}") from error
+
+
+def check_replaceable(folder: Path, mark: str) -> None:
+    """Raises UserError where `folder` is something else than an empty folder or one of ours, which has a file `mark`."""
+    if folder.exists() and not (folder.is_dir() and ((folder / mark).is_file() or not any(folder.iterdir()))):
+        raise UserError(f"{folder} holds something else (no {mark}) and is not replaced: choose another folder")

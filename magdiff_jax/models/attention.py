@@ -7,8 +7,9 @@ from jaxtyping import Array, Float
 from magdiff_jax.models import ops
 from magdiff_jax.models.layers import Linear, gelu
 
-Tokens = Float[Array, "batch token channel"]
-HeadTokens = Float[Array, "batch token heads dim"]
+# Names that start with an underscore say what an axis is, and bind no size.
+Tokens = Float[Array, "batch _token _channel"]
+HeadTokens = Float[Array, "batch _token _heads _dim"]
 # Keys and values of the text tokens and, with APA, those of the image-prompt tokens.
 KeysValues = tuple[tuple[HeadTokens, HeadTokens], ...]
 

@@ -10,7 +10,7 @@ from magdiff_jax.models.layers import Conv2d, GroupNorm, LayerNorm, Linear, Poin
 from magdiff_jax.models.temporal import Video, frame_embedding
 
 # Images [batch, height, width, channel] in the VAE, videos with a frame axis in the U-Net.
-Feature = Float[Array, "batch *frame height width channel"]
+Feature = Float[Array, "batch *frame _height _width _channel"]
 
 
 class ResnetBlock(nnx.Module):

@@ -61,6 +61,15 @@ class Conv2d(nnx.Conv):
             rngs=rngs,
         )
 
+    def __call__(
+        self, x: Float[Array, "batch *frame height width channel"]
+    ) -> Float[Array, "batch *frame new_height new_width out"]:
+        images = x.reshape(-1, *x.shape[-3:])
+        y = ops.conv2d(images, self.kernel[...], self.strides, self.padding)
+        if self.bias is not None:
+            y = y + self.bias[...]
+        return y.reshape(*x.shape[:-3], *y.shape[1:])
+
 
 class FrameConv(nnx.Module):
     """A convolution of width 3 over the frames (PyTorch: Conv3d with a 3x1x1 kernel)."""

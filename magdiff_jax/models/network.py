@@ -45,10 +45,12 @@ class _Keys(nnx.Rngs):
     """
 
     def __init__(self, key: PRNGKeyArray):
-        self._keys = nnx.static((jax.random.fold_in(key, index) for index in itertools.count()))
+        index = itertools.count()
 
-    def params(self) -> PRNGKeyArray:
-        return next(self._keys)
+        def params() -> PRNGKeyArray:
+            return jax.random.fold_in(key, next(index))
+
+        self.params = params
 
 
 class Network:
@@ -95,7 +97,7 @@ class Network:
 
     def _cast(self, leaf: Any) -> Any:
         is_float = hasattr(leaf, "dtype") and jnp.issubdtype(leaf.dtype, jnp.floating)
-        return leaf.astype(self.dtype) if is_float else leaf
+        return jnp.asarray(leaf, self.dtype) if is_float else leaf
 
 
 class Component:

@@ -8,7 +8,7 @@ from jaxtyping import Array, Float, PRNGKeyArray
 
 from magdiff_jax.models.layers import FrameConv, GroupNorm
 
-Video = Float[Array, "batch frame height width channel"]
+Video = Float[Array, "batch frame _height _width _channel"]
 
 DROPOUT_RATE = 0.1
 

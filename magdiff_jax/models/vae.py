@@ -17,7 +17,7 @@ from magdiff_jax.models.temporal import TemporalConvs, Video
 EPSILON = 1e-6
 TEMPORAL_LAYERS = 3
 
-Images = Float[Array, "batch height width channel"]
+Images = Float[Array, "batch _height _width _channel"]
 
 
 class ImageAttention(nnx.Module):

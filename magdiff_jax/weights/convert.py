@@ -6,7 +6,7 @@ projection is zero), `conv_in` widened for the subject latents, APA's projection
 
 import dataclasses
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -17,13 +17,13 @@ from tqdm import tqdm
 from magdiff_jax import tokenizer
 from magdiff_jax.config import Config
 from magdiff_jax.errors import UserError
-from magdiff_jax.models import Network, Params, ResamplerConfig, UNetConfig, VisionConfig, build
+from magdiff_jax.models import Network, Params, ResamplerConfig, UNetConfig, build
 from magdiff_jax.models.network import Path as ParameterPath
 from magdiff_jax.models.network import unflatten
-from magdiff_jax.replacing import replacing
+from magdiff_jax.replacing import check_replaceable, replacing
 from magdiff_jax.weights import directory, files, torch_configs
 from magdiff_jax.weights.files import Tensor, Tensors
-from magdiff_jax.weights.table import Entry, match, new_name, table
+from magdiff_jax.weights.table import match, new_name, table
 
 # Where a Lightning checkpoint of the released code has each component.
 PREFIXES = {
@@ -53,12 +53,14 @@ class Sources:
         checkpoints: VidRD's `ModelT2V.pth`, `MagDiff.pth`, …; a later one's tensors replace an earlier one's.
         vae: folder of a VAE to take instead of any other.
         vision: file with OpenCLIP's vision tower.
+        bgr: the model was trained on images as OpenCV reads them, as the released code does.
     """
 
     base: Path
     checkpoints: Sequence[Path] = ()
     vae: Path | None = None
     vision: Path | None = None
+    bgr: bool = False
 
 
 class Part(NamedTuple):
@@ -93,6 +95,7 @@ def from_torch(
     """
     if not apa and not hfa_levels:
         raise UserError("APA and HFA cannot both be off: nothing would carry the subject")
+    check_replaceable(out, directory.MARK)
     reader = Reader(sources)
     schedule_path = sources.base / "scheduler" / "scheduler_config.json"
     schedule = torch_configs.schedule_config(files.read_json(schedule_path), str(schedule_path))
@@ -196,12 +199,15 @@ class Reader:
         if towers:
             vision = torch_configs.vision_config(_shapes(towers), open_clip, str(self.sources.vision or "checkpoint"))
             width = vision.width
+            vision = dataclasses.replace(vision, bgr=self.sources.bgr)
             parts["vision"] = Part(vision, [_unprefixed(tower, "visual.") for tower in towers])
         if resamplers:
-            parts["resampler"] = Part(torch_configs.resampler_config(_shapes(resamplers), "checkpoint"), resamplers)
+            path = self.sources.base / "resampler" / "config.json"
+            values = files.read_json(path) if path.is_file() else {}
+            parts["resampler"] = Part(torch_configs.resampler_config(_shapes(resamplers), values, str(path)), resamplers)
         else:
             out = unet.cross_attention_dim
-            parts["resampler"] = Part(ResamplerConfig(embedding_dim=width, output_dim=out), [], "")
+            parts["resampler"] = Part(ResamplerConfig(dim=out, embedding_dim=width, output_dim=out), [], "")
         return parts
 
     def _overlaid(self, name: str) -> list[Tensors]:

@@ -10,12 +10,12 @@ import hashlib
 import json
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, NamedTuple, TypeVar
+from typing import Any, NamedTuple
 
 import jax
 import numpy as np
 
-from magdiff_jax.config import Config, ConfigError
+from magdiff_jax.config import AnyConfig, Config, ConfigError
 from magdiff_jax.diffusion.schedule import ScheduleConfig
 from magdiff_jax.errors import UserError
 from magdiff_jax.models import COMPONENTS, Params
@@ -23,7 +23,8 @@ from magdiff_jax.models.network import flatten
 from magdiff_jax.weights.files import read_json
 
 FORMAT = 1
-AnyConfig = TypeVar("AnyConfig", bound=Config)
+# The file that makes a folder a model.
+MARK = "model.json"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -96,28 +97,26 @@ def write_description(
 ) -> None:
     """Write what says that a folder is a model; the last thing to write."""
     description = {"format": FORMAT, **model.to_dict(), "schedule": schedule.to_dict(), "fingerprints": fingerprints}
-    _write_json(folder / "model.json", description)
+    _write_json(folder / MARK, description)
 
 
 def read_description(folder: Path) -> Description:
     """Read and check all configurations. Raises UserError where the folder is no model of ours."""
-    if not (folder / "model.json").is_file():
-        raise UserError(
-            f"{folder}: no MagDiff model (model.json is missing); make one with tools/convert_torch_weights.py"
-        )
-    values = read_json(folder / "model.json")
+    if not (folder / MARK).is_file():
+        raise UserError(f"{folder}: no MagDiff model ({MARK} is missing); make one with tools/convert_torch_weights.py")
+    values = read_json(folder / MARK)
     if values.pop("format", None) != FORMAT:
         raise UserError(f"{folder / 'model.json'}: not of format {FORMAT}; convert the model again")
     fingerprints = values.pop("fingerprints", {})
     unknown = set(fingerprints) - set(COMPONENTS)
     if unknown or not {"unet", "vae", "text_encoder"} <= set(fingerprints):
         raise UserError(f"{folder / 'model.json'}: lists the components {sorted(fingerprints)}; convert the model again")
-    schedule = _config(ScheduleConfig, values.pop("schedule", {}), folder / "model.json")
+    schedule = _config(ScheduleConfig, values.pop("schedule", {}), folder / MARK)
     networks = {
         name: _config(COMPONENTS[name][1], read_json(folder / name / "config.json"), folder / name / "config.json")
         for name in fingerprints
     }
-    return Description(_config(ModelConfig, values, folder / "model.json"), schedule, networks, fingerprints)
+    return Description(_config(ModelConfig, values, folder / MARK), schedule, networks, fingerprints)
 
 
 def read_component(folder: Path, name: str, shapes: Params, expected: str) -> Params:

@@ -3,6 +3,7 @@
     MagDiff.pth                       unet.… and enclip_projector.…, as Lightning saves them
     open_clip_pytorch_model.bin       the vision tower, with open_clip_config.json
     unet/ vae/ text_encoder/ tokenizer/ scheduler/      as in a Stable Diffusion folder
+    resampler/config.json             the width of the resampler's heads, which its tensors do not tell
 
 so that `from_torch` with base = the folder, checkpoints = MagDiff.pth and vision = open_clip_pytorch_model.bin makes
 the same model again, bit for bit.
@@ -18,7 +19,7 @@ import numpy as np
 from magdiff_jax import tokenizer
 from magdiff_jax.models import build
 from magdiff_jax.models.network import flatten
-from magdiff_jax.replacing import replacing
+from magdiff_jax.replacing import check_replaceable, replacing
 from magdiff_jax.weights import directory, files, torch_configs
 from magdiff_jax.weights.convert import PREFIXES
 from magdiff_jax.weights.table import old_name, table
@@ -32,8 +33,9 @@ def to_torch(model: Path, out: Path, format: str = "pickle") -> None:
     """Write a model as PyTorch's files; `format` is one of FORMATS. Raises UserError where the model is damaged."""
     description = directory.read_description(model)
     checkpoint_suffix, suffix = FORMATS[format]
+    check_replaceable(out, f"MagDiff{checkpoint_suffix}")
     with replacing(out) as new:
-        for folder in ("unet", "vae", "text_encoder", "scheduler"):
+        for folder in ("unet", "vae", "text_encoder", "scheduler", "resampler"):
             (new / folder).mkdir(parents=True)
         tokenizer.copy_files(model / "tokenizer", new / "tokenizer")
         _write_json(new / "scheduler" / "scheduler_config.json", torch_configs.schedule_values(description.schedule))
@@ -45,6 +47,7 @@ def to_torch(model: Path, out: Path, format: str = "pickle") -> None:
                     _write_json(new / "unet" / "config.json", torch_configs.unet_values(config))
                     checkpoint |= tensors
                 case "resampler":
+                    _write_json(new / "resampler" / "config.json", config.to_dict())
                     checkpoint |= tensors
                 case "vae":
                     _write_json(new / "vae" / "config.json", torch_configs.vae_values(config))

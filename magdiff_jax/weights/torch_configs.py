@@ -6,9 +6,9 @@ What our networks do not compute is refused: a setting that changes the mathemat
 import math
 import re
 from collections.abc import Mapping
-from typing import Any, TypeVar
+from typing import Any
 
-from magdiff_jax.config import Config, ConfigError
+from magdiff_jax.config import AnyConfig, Config, ConfigError
 from magdiff_jax.diffusion.schedule import ScheduleConfig
 from magdiff_jax.errors import UserError
 from magdiff_jax.models import (
@@ -21,7 +21,6 @@ from magdiff_jax.models import (
 
 Values = Mapping[str, Any]
 Shapes = Mapping[str, tuple[int, ...]]
-AnyConfig = TypeVar("AnyConfig", bound=Config)
 
 # Settings that we have one form of, with the values that mean it.
 UNET_FIXED: dict[str, tuple[Any, ...]] = {
@@ -153,19 +152,20 @@ def vision_values(config: VisionConfig) -> dict[str, Any]:
     return {"model_cfg": {"embed_dim": config.output_dim, "vision_cfg": tower}}
 
 
-def resampler_config(shapes: Shapes, where: str) -> ResamplerConfig:
-    """From the resampler's tensors; heads are 64 wide, as in the released code."""
+def resampler_config(shapes: Shapes, values: Values, where: str) -> ResamplerConfig:
+    """From the resampler's tensors; heads are 64 wide, as in the released code, where `values` do not say otherwise."""
     try:
         _, queries, dim = shapes["latents"]
         inner, hidden = shapes["layers.0.0.to_q.weight"][0], shapes["layers.0.1.1.weight"][0]
         output_dim, embedding_dim = shapes["proj_out.weight"][0], shapes["proj_in.weight"][1]
     except (KeyError, ValueError, IndexError):
         raise UserError(f"{where}: holds no resampler (latents, proj_in, layers, …)") from None
+    dim_head = values.get("dim_head", min(RESAMPLER_DIM_HEAD, inner))
     ours = {
         "dim": dim,
         "depth": _count(shapes, r"layers\.(\d+)\."),
-        "dim_head": min(RESAMPLER_DIM_HEAD, inner),
-        "heads": max(inner // RESAMPLER_DIM_HEAD, 1),
+        "dim_head": dim_head,
+        "heads": inner // dim_head,
         "num_queries": queries,
         "embedding_dim": embedding_dim,
         "output_dim": output_dim,

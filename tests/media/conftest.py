@@ -7,13 +7,6 @@ import av
 import numpy as np
 import pytest
 import skimage.data
-from jaxtyping import install_import_hook
-
-with install_import_hook("magdiff_jax", "beartype.beartype"):
-    import magdiff_jax.media.masks
-    import magdiff_jax.media.segment
-    import magdiff_jax.media.sheet
-    import magdiff_jax.media.video  # noqa: F401
 
 
 @pytest.fixture(scope="session")

@@ -1,0 +1,128 @@
+"""How it is measured: time, products counted in the program, memory, and the machine's own limit."""
+
+import resource
+import statistics
+import time
+from collections.abc import Callable, Iterator
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+
+from benchmarks.cases import Case
+
+GIGA = 1e9
+
+
+class Result(NamedTuple):
+    """One row of the table.
+
+    Attributes:
+        seconds: median of `runs` runs.
+        tflop: of one run, as `count_flops` counts.
+        trace: seconds from the Python function to the program, `compile` from there to machine code.
+        start: both together when the compiled program comes from the cache.
+        arguments, temporaries: GB (10⁹ bytes), XLA's own account.
+        process: GB, the process's largest size up to then.
+    """
+
+    size: str
+    case: str
+    seconds: float
+    runs: int
+    tflop: float
+    trace: float
+    compile: float
+    start: float
+    arguments: float
+    temporaries: float
+    process: float
+
+
+def timed(function: Callable[[], Any]) -> float:
+    """Wall seconds until the result is there."""
+    start = time.perf_counter()
+    jax.block_until_ready(function())
+    return time.perf_counter() - start
+
+
+def repeated(function: Callable[[], Any], quick: bool) -> Iterator[float]:
+    """Seconds of several runs after one that is not counted: 3 if `quick`, else 3 to 15 in about 20 seconds."""
+    first = timed(function)
+    for _ in range(3 if quick else min(15, max(3, int(20 / first)))):
+        yield timed(function)
+
+
+def peak_flops(dtype: str) -> float:
+    """FLOP/s of a large matrix product, the best of many."""
+    size = 4096 if jax.default_backend() == "cpu" else 16384
+    matrix = jnp.full((size, size), 1 / size, dtype)
+    precision = "highest" if dtype == "float32" else "default"
+    product = jax.jit(lambda a: jnp.matmul(a, a, precision=precision))
+    return 2 * size**3 / min(timed(lambda: product(matrix)) for _ in range(12))
+
+
+def measure(size: str, case: Case, quick: bool) -> tuple[Result, Callable[[], Any]]:
+    """Compile a case twice, the second time from the cache, and time it. Also returns a function that runs it."""
+    start = time.perf_counter()
+    traced = jax.jit(case.function).trace(*case.arguments)
+    lowered = traced.lower()
+    trace = time.perf_counter() - start
+    start = time.perf_counter()
+    lowered.compile()
+    compilation = time.perf_counter() - start
+
+    jax.clear_caches()
+    start = time.perf_counter()
+    compiled = jax.jit(case.function).lower(*case.arguments).compile()
+    cached = time.perf_counter() - start
+
+    def run() -> Any:
+        return compiled(*case.arguments)
+
+    runs = list(repeated(run, quick))
+    memory = compiled.memory_analysis()
+    result = Result(
+        size,
+        case.name,
+        statistics.median(runs),
+        len(runs),
+        count_flops(traced.jaxpr.jaxpr) / 1e12,
+        trace,
+        compilation,
+        cached,
+        memory.argument_size_in_bytes / GIGA,
+        memory.temp_size_in_bytes / GIGA,
+        resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024 / GIGA,
+    )
+    return result, run
+
+
+def count_flops(jaxpr: Any) -> float:
+    """Two for each multiply-add of the matrix products and convolutions (products with padding's zeros too), nothing else.
+
+    Branches count as the dearest one: those here are one operation in the forms for different machines.
+    """
+    total = 0.0
+    for equation in jaxpr.eqns:
+        name, out = equation.primitive.name, equation.outvars[0].aval
+        if name == "dot_general":
+            (contracted, _), _ = equation.params["dimension_numbers"]
+            left = equation.invars[0].aval.shape
+            total += 2.0 * out.size * _product(left[axis] for axis in contracted)
+        elif name == "conv_general_dilated":
+            kernel, numbers = equation.invars[1].aval, equation.params["dimension_numbers"]
+            total += 2.0 * out.size * kernel.size / kernel.shape[numbers.rhs_spec[0]]
+        elif name == "cond":
+            total += max(count_flops(branch.jaxpr) for branch in equation.params["branches"])
+        else:
+            times = equation.params["length"] if name == "scan" else 1
+            total += times * sum(count_flops(inner) for inner in jax.core.jaxprs_in_params(equation.params))
+    return total
+
+
+def _product(numbers: Iterator[int]) -> int:
+    result = 1
+    for number in numbers:
+        result *= number
+    return result

@@ -1,0 +1,32 @@
+"""What a command sets up before JAX starts: XLA's flags and the cache of compiled programs."""
+
+import os
+from importlib.metadata import version
+from pathlib import Path
+
+CACHE = Path("~/.cache/magdiff_jax/xla")
+
+# Flags that make CPUs faster (docs/performance.md), by the jaxlib versions in which they were tried: XLA ends the
+# process at a flag that it does not know.
+FLAGS = {"0.10.2": ("--xla_cpu_experimental_ynn_fusion_type=",)}
+
+
+def prepare() -> None:
+    """Call once, at the start of a command, before any JAX computation.
+
+    Adds to `XLA_FLAGS` what this jaxlib version profits from, except flags that are set there already, and keeps
+    compiled programs in `JAX_COMPILATION_CACHE_DIR`, by default `CACHE`. XLA reads its flags once, when the first
+    computation starts; after that only the cache takes effect.
+    """
+    flags = os.environ.get("XLA_FLAGS", "").split()
+    names = {flag.split("=")[0] for flag in flags}
+    flags += [flag for flag in FLAGS.get(version("jaxlib"), ()) if flag.split("=")[0] not in names]
+    if flags:
+        os.environ["XLA_FLAGS"] = " ".join(flags)
+
+    import jax
+
+    if jax.config.jax_compilation_cache_dir is None:
+        jax.config.update("jax_compilation_cache_dir", str(CACHE.expanduser()))
+    jax.config.update("jax_persistent_cache_min_compile_time_secs", 1.0)
+    jax.config.update("jax_persistent_cache_min_entry_size_bytes", -1)

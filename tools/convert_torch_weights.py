@@ -1,0 +1,89 @@
+#!/usr/bin/env python
+"""Convert Stable Diffusion, VidRD and MagDiff files of PyTorch to a MagDiff folder, and back.
+
+From Stable Diffusion 2.1 alone, or with VidRD's checkpoint, the result is the released code's starting point for
+training: temporal layers that change nothing yet, conv_in widened for the subject, fresh image-prompt layers.
+
+    convert_torch_weights.py --base stable-diffusion-2-1-base --checkpoint ModelT2V.pth \\
+        --vision open_clip_pytorch_model.bin --out models/magdiff
+    convert_torch_weights.py --to-torch models/magdiff --out torch-files
+"""
+
+import argparse
+from pathlib import Path
+
+from magdiff_jax.commands import run
+from magdiff_jax.errors import UserError
+
+
+def parse(arguments: list[str]) -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--out", type=Path, required=True, metavar="DIR", help="folder to make")
+    parser.add_argument("--overwrite", action="store_true", help="replace --out if it is there")
+    forth = parser.add_argument_group("PyTorch → MagDiff")
+    forth.add_argument("--base", type=Path, metavar="DIR", help="Stable Diffusion folder in diffusers' layout")
+    forth.add_argument(
+        "--checkpoint",
+        type=Path,
+        action="append",
+        default=[],
+        metavar="FILE",
+        help="VidRD's ModelT2V.pth, MagDiff.pth, …; may be repeated, a later one replaces an earlier one's tensors",
+    )
+    forth.add_argument("--vae", type=Path, metavar="DIR", help="folder of a VAE to take instead of any other")
+    forth.add_argument("--vision", type=Path, metavar="FILE", help="OpenCLIP weights with the vision tower")
+    forth.add_argument(
+        "--dtype", choices=("source", "float32", "bfloat16", "float16"), default="source", help="to store the parameters in (default: as in the files)"
+    )
+    forth.add_argument(
+        "--hfa-levels",
+        type=levels,
+        default=(256,),
+        metavar="SIZES",
+        help="pixel sizes of HFA's pyramid, largest first: 384,320,256, or 256 as in the released code (default)",
+    )
+    forth.add_argument(
+        "--without", choices=("sda", "apa", "hfa"), action="append", default=[], help="ablation: leave out an alignment"
+    )
+    forth.add_argument("--bgr", action="store_true", help="the model saw its image prompts in OpenCV's colour order")
+    forth.add_argument("--seed", type=int, default=0, help="of the parameters that start fresh (default: 0)")
+    back = parser.add_argument_group("MagDiff → PyTorch")
+    back.add_argument("--to-torch", type=Path, metavar="DIR", help="MagDiff folder to write as PyTorch files")
+    back.add_argument(
+        "--format", choices=("pickle", "safetensors"), default="pickle", help="of those files; pickle needs torch (default)"
+    )
+    args = parser.parse_args(arguments)
+    if (args.base is None) == (args.to_torch is None):
+        parser.error("give either --base, to convert from PyTorch, or --to-torch")
+    return args
+
+
+def levels(text: str) -> tuple[int, ...]:
+    return tuple(int(level) for level in text.split(","))
+
+
+def main(arguments: list[str]) -> None:
+    args = parse(arguments)
+    if args.out.exists() and not args.overwrite:
+        raise UserError(f"{args.out} exists: choose another --out or add --overwrite")
+    if args.to_torch is not None:
+        from magdiff_jax.weights.export import to_torch
+
+        to_torch(args.to_torch, args.out, args.format)
+    else:
+        from magdiff_jax.weights.convert import Sources, from_torch
+
+        from_torch(
+            Sources(args.base, args.checkpoint, args.vae, args.vision, args.bgr),
+            args.out,
+            dtype=args.dtype,
+            hfa_levels=() if "hfa" in args.without else args.hfa_levels,
+            apa="apa" not in args.without,
+            sda="sda" not in args.without,
+            seed=args.seed,
+        )
+    print(args.out)
+
+
+if __name__ == "__main__":
+    run(main)
