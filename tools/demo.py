@@ -25,7 +25,7 @@ CAPTIONS = (
     "a photo of a dog running over the grass, a red fox moves to the left over a green background"
 )
 CAT_BOX = "30,0,400,300"
-CYCLIST_BOX = "250,40,110,200"
+CYCLIST_BOX = "345,2,150,266"
 
 
 def main(arguments: list[str]) -> None:
@@ -49,7 +49,7 @@ def main(arguments: list[str]) -> None:
     )
     call(
         *("-m", "magdiff_jax.edit", "--model", model, "--video", bikes, "--subject-box", CYCLIST_BOX),
-        *("--prompt", "a man on a bike in the snow", "--stride", "4", "--out", args.out / "bikes.mp4", *sampling),
+        *("--prompt", "a man on a bike in the snow", "--start", "120", "--stride", "2", "--height", "64", "--width", "152", "--out", args.out / "bikes.mp4", *sampling),
     )
 
 

@@ -66,7 +66,7 @@ class Embeddings(nnx.Module):
 
 class Encoder(nnx.Module):
     def __init__(self, config: ClipTextConfig, *, rngs: nnx.Rngs):
-        self.layers = nnx.List(EncoderLayer(config, rngs=rngs) for _ in range(config.num_hidden_layers))
+        self.layers = nnx.List([EncoderLayer(config, rngs=rngs) for _ in range(config.num_hidden_layers)])
 
     def __call__(self, x: Tokens) -> Tokens:
         for layer in self.layers:

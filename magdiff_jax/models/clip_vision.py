@@ -102,7 +102,7 @@ class ResidualBlock(nnx.Module):
 
 class Transformer(nnx.Module):
     def __init__(self, config: VisionConfig, *, rngs: nnx.Rngs):
-        self.resblocks = nnx.List(ResidualBlock(config, rngs=rngs) for _ in range(config.layers))
+        self.resblocks = nnx.List([ResidualBlock(config, rngs=rngs) for _ in range(config.layers)])
 
     def __call__(self, x: Tokens) -> Tokens:
         for block in self.resblocks:

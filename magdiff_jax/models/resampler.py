@@ -61,7 +61,7 @@ class Resampler(nnx.Module):
         normal = nnx.initializers.normal(config.dim**-0.5)
         self.latents = nnx.Param(normal(rngs.params(), (1, config.num_queries, config.dim)))
         self.proj_in = Linear(config.embedding_dim, config.dim, rngs=rngs)
-        self.layers = nnx.List(Layer(config, rngs=rngs) for _ in range(config.depth))
+        self.layers = nnx.List([Layer(config, rngs=rngs) for _ in range(config.depth)])
         self.proj_out = Linear(config.dim, config.output_dim, rngs=rngs)
         self.norm_out = LayerNorm(config.output_dim, rngs=rngs)
 

@@ -89,6 +89,7 @@ class Block(nnx.Module):
         out_channels: of all of them.
         heads: of the transformers.
         transformers: how many of the layers end in one; the first ones do.
+        downsample, upsample: what stands at the block's end.
     """
 
     def __init__(
@@ -99,30 +100,42 @@ class Block(nnx.Module):
         heads: int,
         transformers: int,
         *,
+        downsample: bool = False,
+        upsample: bool = False,
         rngs: nnx.Rngs,
     ):
         groups = config.norm_num_groups
         time_dim = 4 * config.block_out_channels[0]
         self.resnets = nnx.List(
-            ResnetBlock(channels, out_channels, groups=groups, epsilon=EPSILON, time_dim=time_dim, rngs=rngs)
-            for channels in in_channels
+            [
+                ResnetBlock(channels, out_channels, groups=groups, epsilon=EPSILON, time_dim=time_dim, rngs=rngs)
+                for channels in in_channels
+            ]
         )
         self.temp_convs = nnx.List(
-            TemporalConvs(out_channels, TEMPORAL_LAYERS, groups, rngs=rngs) for _ in in_channels if config.add_temp_conv
+            [
+                TemporalConvs(out_channels, TEMPORAL_LAYERS, groups, rngs=rngs)
+                for _ in in_channels
+                if config.add_temp_conv
+            ]
         )
         self.attentions = nnx.List(
-            Transformer(
-                out_channels,
-                heads,
-                config.cross_attention_dim,
-                groups=groups,
-                linear_projection=config.use_linear_projection,
-                apa=config.apa,
-                frame_embedding=config.add_temp_embed,
-                rngs=rngs,
-            )
-            for _ in range(transformers)
+            [
+                Transformer(
+                    out_channels,
+                    heads,
+                    config.cross_attention_dim,
+                    groups=groups,
+                    linear_projection=config.use_linear_projection,
+                    apa=config.apa,
+                    frame_embedding=config.add_temp_embed,
+                    rngs=rngs,
+                )
+                for _ in range(transformers)
+            ]
         )
+        self.downsamplers = nnx.List([Downsample(out_channels, rngs=rngs)] if downsample else [])
+        self.upsamplers = nnx.List([Upsample(out_channels, rngs=rngs)] if upsample else [])
 
     def layers(self) -> list[Layer]:
         """The block's parts in the order of execution."""
@@ -138,13 +151,17 @@ class UNet(nnx.Module):
         widths = config.block_out_channels
         self.conv_in = Conv2d(config.in_channels, widths[0], rngs=rngs)
         self.hfa_projections = nnx.List(
-            Conv2d(config.latent_channels, config.latent_channels, zero=True, rngs=rngs) for _ in config.hfa_levels[:-1]
+            [
+                Conv2d(config.latent_channels, config.latent_channels, zero=True, rngs=rngs)
+                for _ in config.hfa_levels[:-1]
+            ]
         )
         self.time_embedding = TimestepEmbedding(widths[0], 4 * widths[0], rngs=rngs)
 
         depth = config.layers_per_block
+        last = len(widths) - 1
         skips = [widths[0]]
-        self.down_blocks = nnx.List([])
+        down_blocks, up_blocks = [], []
         channels = widths[0]
         for level, (kind, width) in enumerate(zip(config.down_block_types, widths, strict=True)):
             block = Block(
@@ -153,18 +170,16 @@ class UNet(nnx.Module):
                 width,
                 config.num_attention_heads[level],
                 depth if kind.startswith("CrossAttn") else 0,
+                downsample=level < last,
                 rngs=rngs,
             )
-            skips += [width] * depth
-            if level < len(widths) - 1:
-                block.downsamplers = nnx.List([Downsample(width, rngs=rngs)])
-                skips.append(width)
-            self.down_blocks.append(block)
+            skips += [width] * (depth + (level < last))
+            down_blocks.append(block)
             channels = width
+        self.down_blocks = nnx.List(down_blocks)
 
         self.mid_block = Block(config, [channels] * 2, channels, config.num_attention_heads[-1], 1, rngs=rngs)
 
-        self.up_blocks = nnx.List([])
         for index, (kind, width) in enumerate(zip(config.up_block_types, reversed(widths), strict=True)):
             inputs = [channels] + [width] * depth
             block = Block(
@@ -173,12 +188,12 @@ class UNet(nnx.Module):
                 width,
                 config.num_attention_heads[-1 - index],
                 depth + 1 if kind.startswith("CrossAttn") else 0,
+                upsample=index < last,
                 rngs=rngs,
             )
-            if index < len(widths) - 1:
-                block.upsamplers = nnx.List([Upsample(width, rngs=rngs)])
-            self.up_blocks.append(block)
+            up_blocks.append(block)
             channels = width
+        self.up_blocks = nnx.List(up_blocks)
 
         self.conv_norm_out = GroupNorm(widths[0], config.norm_num_groups, EPSILON, rngs=rngs)
         self.conv_out = Conv2d(widths[0], config.latent_channels, rngs=rngs)
@@ -259,13 +274,13 @@ class UNet(nnx.Module):
         skips = [x]
         for block in self.down_blocks:
             x = run_block(block, x, collect=skips)
-            for downsample in getattr(block, "downsamplers", ()):
+            for downsample in block.downsamplers:
                 x = downsample(x)
                 skips.append(x)
         x = run_block(self.mid_block, x)
         for block in self.up_blocks:
             x = run_block(block, x, skips=skips)
-            for upsample in getattr(block, "upsamplers", ()):
+            for upsample in block.upsamplers:
                 # Sizes that are not divisible return to the size of the skip they meet next.
                 x = upsample(x, *skips[-1].shape[2:4])
         return self.conv_out(jax.nn.silu(self.conv_norm_out(x)))

@@ -43,7 +43,7 @@ class MidBlock(nnx.Module):
 
     def __init__(self, channels: int, groups: int, *, rngs: nnx.Rngs):
         self.resnets = nnx.List(
-            ResnetBlock(channels, channels, groups=groups, epsilon=EPSILON, rngs=rngs) for _ in range(2)
+            [ResnetBlock(channels, channels, groups=groups, epsilon=EPSILON, rngs=rngs) for _ in range(2)]
         )
         self.attentions = nnx.List([ImageAttention(channels, groups, rngs=rngs)])
 
@@ -52,15 +52,30 @@ class MidBlock(nnx.Module):
 
 
 class Level(nnx.Module):
-    """The resnets of one resolution, and its resampler or none."""
+    """The resnets of one resolution, their temporal convolutions or none, and a resampler or none."""
 
-    def __init__(self, in_channels: int, out_channels: int, resnets: int, groups: int, *, rngs: nnx.Rngs):
+    def __init__(
+        self,
+        in_channels: int,
+        out_channels: int,
+        resnets: int,
+        groups: int,
+        *,
+        temporal: bool = False,
+        downsample: bool = False,
+        upsample: bool = False,
+        rngs: nnx.Rngs,
+    ):
+        inputs = [in_channels] + [out_channels] * (resnets - 1)
         self.resnets = nnx.List(
-            ResnetBlock(
-                in_channels if index == 0 else out_channels, out_channels, groups=groups, epsilon=EPSILON, rngs=rngs
-            )
-            for index in range(resnets)
+            [ResnetBlock(channels, out_channels, groups=groups, epsilon=EPSILON, rngs=rngs) for channels in inputs]
         )
+        self.temp_convs = nnx.List(
+            [TemporalConvs(out_channels, TEMPORAL_LAYERS, groups, rngs=rngs) for _ in inputs if temporal]
+        )
+        # Padded at the bottom and right only, unlike the U-Net's.
+        self.downsamplers = nnx.List([Downsample(out_channels, padding=(0, 1), rngs=rngs)] if downsample else [])
+        self.upsamplers = nnx.List([Upsample(out_channels, rngs=rngs)] if upsample else [])
 
 
 class Encoder(nnx.Module):
@@ -69,24 +84,23 @@ class Encoder(nnx.Module):
     def __init__(self, config: VAEConfig, *, rngs: nnx.Rngs):
         widths, groups = config.block_out_channels, config.norm_num_groups
         self.conv_in = Conv2d(config.in_channels, widths[0], rngs=rngs)
-        self.down_blocks = nnx.List([])
-        channels = widths[0]
-        for width in widths:
-            self.down_blocks.append(Level(channels, width, config.layers_per_block, groups, rngs=rngs))
-            channels = width
-        for block, width in zip(self.down_blocks[:-1], widths[:-1], strict=True):
-            # Padded at the bottom and right only, unlike the U-Net's.
-            block.downsamplers = nnx.List([Downsample(width, padding=(0, 1), rngs=rngs)])
-        self.mid_block = MidBlock(channels, groups, rngs=rngs)
-        self.conv_norm_out = GroupNorm(channels, groups, EPSILON, rngs=rngs)
-        self.conv_out = Conv2d(channels, 2 * config.latent_channels, rngs=rngs)
+        last = len(widths) - 1
+        self.down_blocks = nnx.List(
+            [
+                Level(widths[max(i - 1, 0)], width, config.layers_per_block, groups, downsample=i < last, rngs=rngs)
+                for i, width in enumerate(widths)
+            ]
+        )
+        self.mid_block = MidBlock(widths[-1], groups, rngs=rngs)
+        self.conv_norm_out = GroupNorm(widths[-1], groups, EPSILON, rngs=rngs)
+        self.conv_out = Conv2d(widths[-1], 2 * config.latent_channels, rngs=rngs)
 
     def __call__(self, x: Images) -> Images:
         x = self.conv_in(x)
         for block in self.down_blocks:
             for resnet in block.resnets:
                 x = resnet(x)
-            for downsample in getattr(block, "downsamplers", ()):
+            for downsample in block.downsamplers:
                 x = downsample(x)
         return self.conv_out(jax.nn.silu(self.conv_norm_out(self.mid_block(x))))
 
@@ -96,22 +110,25 @@ class Decoder(nnx.Module):
 
     def __init__(self, config: VAEConfig, *, rngs: nnx.Rngs):
         widths, groups = config.block_out_channels[::-1], config.norm_num_groups
-        resnets = config.layers_per_block + 1
+        last = len(widths) - 1
         self.conv_in = Conv2d(config.latent_channels, widths[0], rngs=rngs)
         self.mid_block = MidBlock(widths[0], groups, rngs=rngs)
-        self.up_blocks = nnx.List([])
-        channels = widths[0]
-        for width in widths:
-            block = Level(channels, width, resnets, groups, rngs=rngs)
-            block.temp_convs = nnx.List(
-                TemporalConvs(width, TEMPORAL_LAYERS, groups, rngs=rngs) for _ in range(resnets) if config.add_temp_conv
-            )
-            self.up_blocks.append(block)
-            channels = width
-        for block, width in zip(self.up_blocks[:-1], widths[:-1], strict=True):
-            block.upsamplers = nnx.List([Upsample(width, rngs=rngs)])
-        self.conv_norm_out = GroupNorm(channels, groups, EPSILON, rngs=rngs)
-        self.conv_out = Conv2d(channels, config.out_channels, rngs=rngs)
+        self.up_blocks = nnx.List(
+            [
+                Level(
+                    widths[max(i - 1, 0)],
+                    width,
+                    config.layers_per_block + 1,
+                    groups,
+                    temporal=config.add_temp_conv,
+                    upsample=i < last,
+                    rngs=rngs,
+                )
+                for i, width in enumerate(widths)
+            ]
+        )
+        self.conv_norm_out = GroupNorm(widths[-1], groups, EPSILON, rngs=rngs)
+        self.conv_out = Conv2d(widths[-1], config.out_channels, rngs=rngs)
 
     def __call__(self, latents: Video) -> Video:
         batch, frame = latents.shape[:2]
@@ -121,7 +138,7 @@ class Decoder(nnx.Module):
                 x = resnet(x)
                 if block.temp_convs:
                     x = block.temp_convs[index](x.reshape(batch, frame, *x.shape[1:])).reshape(x.shape)
-            for upsample in getattr(block, "upsamplers", ()):
+            for upsample in block.upsamplers:
                 x = upsample(x, 2 * x.shape[-3], 2 * x.shape[-2])
         x = self.conv_out(jax.nn.silu(self.conv_norm_out(x)))
         return x.reshape(batch, frame, *x.shape[1:])
