@@ -1,5 +1,6 @@
 """How it is measured: time, products counted in the program, memory, and the machine's own limit."""
 
+import math
 import resource
 import statistics
 import time
@@ -99,7 +100,7 @@ def measure(size: str, case: Case, quick: bool) -> tuple[Result, Callable[[], An
 
 
 def count_flops(jaxpr: Any) -> float:
-    """Two for each multiply-add of the matrix products and convolutions (products with padding's zeros too), nothing else.
+    """Two for each multiply-add of the matrix products and convolutions, those with padding's zeros too; nothing else.
 
     Branches count as the dearest one: those here are one operation in the forms for different machines.
     """
@@ -109,7 +110,7 @@ def count_flops(jaxpr: Any) -> float:
         if name == "dot_general":
             (contracted, _), _ = equation.params["dimension_numbers"]
             left = equation.invars[0].aval.shape
-            total += 2.0 * out.size * _product(left[axis] for axis in contracted)
+            total += 2.0 * out.size * math.prod(left[axis] for axis in contracted)
         elif name == "conv_general_dilated":
             kernel, numbers = equation.invars[1].aval, equation.params["dimension_numbers"]
             total += 2.0 * out.size * kernel.size / kernel.shape[numbers.rhs_spec[0]]
@@ -119,10 +120,3 @@ def count_flops(jaxpr: Any) -> float:
             times = equation.params["length"] if name == "scan" else 1
             total += times * sum(count_flops(inner) for inner in jax.core.jaxprs_in_params(equation.params))
     return total
-
-
-def _product(numbers: Iterator[int]) -> int:
-    result = 1
-    for number in numbers:
-        result *= number
-    return result

@@ -8,7 +8,20 @@ from pathlib import Path
 
 from magdiff_jax import runtime
 
-COLUMNS = ("size", "case", "seconds", "runs", "TFLOP/s", "of peak", "trace", "compile", "start", "args", "temp", "process")
+COLUMNS = (
+    "size",
+    "case",
+    "seconds",
+    "runs",
+    "TFLOP/s",
+    "of peak",
+    "trace",
+    "compile",
+    "start",
+    "args",
+    "temp",
+    "process",
+)
 
 
 def main() -> None:
@@ -35,14 +48,23 @@ def measure_all(arguments: argparse.Namespace) -> dict[str, object]:
 
     missing = "PyTorch not asked for" if arguments.no_torch else compare.unavailable()
     peak = measure.peak_flops(arguments.dtype) / 1e12
-    print(f"jax {jax.__version__}, {jax.devices()[0].device_kind}, {arguments.dtype}: matrix products {peak:.3f} TFLOP/s")
+    print(
+        f"jax {jax.__version__}, {jax.devices()[0].device_kind}, {arguments.dtype}: matrix products {peak:.3f} TFLOP/s"
+    )
     print("seconds: median of runs; trace, compile, start (both, from the cache): seconds; memory: GB")
     print(row(COLUMNS))
     results, comparisons = [], []
 
     def report(result: measure.Result) -> None:
         speed = result.tflop / result.seconds
-        head = (result.size, result.case, f"{result.seconds:.4f}", str(result.runs), f"{speed:.3f}", f"{speed / peak:.0%}")
+        head = (
+            result.size,
+            result.case,
+            f"{result.seconds:.4f}",
+            str(result.runs),
+            f"{speed:.3f}",
+            f"{speed / peak:.0%}",
+        )
         print(row((*head, *(f"{number:.2f}" for number in result[5:]))), flush=True)
         results.append(result._asdict() | {"tflop_per_second": speed, "share_of_peak": speed / peak})
 
@@ -69,8 +91,7 @@ def measure_all(arguments: argparse.Namespace) -> dict[str, object]:
 
 
 def row(cells: tuple[str, ...]) -> str:
-    widths = (6, 17, 9, 5, 8, 8, 7, 8, 7, 7, 7, 8)
-    return "".join(cell.ljust(width) if i < 2 else cell.rjust(width) for i, (cell, width) in enumerate(zip(cells, widths)))
+    return "{:6}{:17}{:>9}{:>5}{:>8}{:>8}{:>7}{:>8}{:>7}{:>7}{:>7}{:>8}".format(*cells)
 
 
 if __name__ == "__main__":

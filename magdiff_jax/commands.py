@@ -11,12 +11,13 @@ import warnings
 from collections.abc import Callable, Mapping
 from importlib import metadata
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 import numpy as np
 
+from magdiff_jax import __version__
 from magdiff_jax.config import ConfigError
-from magdiff_jax.diffusion.settings import Settings
+from magdiff_jax.diffusion.settings import Settings, check_seeds
 from magdiff_jax.errors import UserError
 from magdiff_jax.media.images import write_image
 from magdiff_jax.media.video import check_output, write_video
@@ -24,7 +25,9 @@ from magdiff_jax.replacing import replacing
 
 # Flags that say where a result goes, not what it is.
 _NOT_RECORDED = {"out", "overwrite", "rerun", "count", "sheet"}
-_PACKAGES = ("magdiff_jax", "jax", "jaxlib", "flax", "numpy")
+_PACKAGES = ("jax", "jaxlib", "flax", "numpy", "pillow", "av")
+# Settings of long videos only.
+_LONG = {"num_clips", "overlap_frames", "noise_recycle", "denoise_guidance"}
 
 
 def run(main: Callable[[list[str]], None]) -> None:
@@ -39,79 +42,118 @@ def run(main: Callable[[list[str]], None]) -> None:
         sys.exit(130)
 
 
-def sampling_parser(description: str) -> argparse.ArgumentParser:
-    """The flags that `generate` and `edit` have in common."""
-    parser = argparse.ArgumentParser(description=description, formatter_class=argparse.RawDescriptionHelpFormatter)
+class Parser(argparse.ArgumentParser):
+    """Answers a mistake in one line, like the rest of a command, without the list of all flags."""
+
+    def error(self, message: str) -> NoReturn:
+        raise UserError(f"{message} (--help shows all flags)")
+
+
+def sampling_parser(command: str, description: str, long_videos: bool = False) -> Parser:
+    """The flags that `generate` and `edit` have in common, and those of long videos."""
+    parser = Parser(
+        prog=f"python -m magdiff_jax.{command}",
+        description=description,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+        allow_abbrev=False,
+    )
     parser.add_argument("--model", type=Path, required=True, metavar="DIR", help="MagDiff folder")
-    parser.add_argument("--prompt", required=True, help="what the video shows")
+    parser.add_argument("--prompt", required=True, metavar="TEXT", help="what the video shows")
     parser.add_argument(
-        "--out", type=Path, required=True, help="video to write: .mp4, .gif, or without suffix a folder of PNGs"
+        "--out",
+        type=Path,
+        required=True,
+        metavar="FILE|DIR",
+        help="video to write: .mp4 (H.264), .gif, or without a suffix a folder of PNGs; NAME.json beside it records "
+        "all settings",
     )
     parser.add_argument("--overwrite", action="store_true", help="replace outputs that are there")
     parser.add_argument("--sheet", action="store_true", help="add a contact sheet, NAME.sheet.png")
-    parser.add_argument("--negative-prompt", default="", help="what the video should not show")
+    parser.add_argument("--negative-prompt", default="", metavar="TEXT", help="what the video should not show")
     parser.add_argument("--seed", type=int, default=0, help="of the noise (default: 0)")
     parser.add_argument("--height", type=int, metavar="PIXELS", help="default: the model's")
     parser.add_argument("--width", type=int, metavar="PIXELS", help="default: the model's")
     parser.add_argument(
-        "--dtype", choices=("float32", "bfloat16", "float16"), default="float32", help="of the computation (default: float32)"
+        "--dtype",
+        choices=("float32", "bfloat16", "float16"),
+        default="float32",
+        help="of the computation (default: float32)",
     )
     parser.add_argument(
-        "--rerun", type=Path, metavar="FILE.json", help="take all flags that are not given from an output's record"
+        "--rerun",
+        type=Path,
+        metavar="FILE.json",
+        help="take all flags that are not given here from an output's record; the files it names must be unchanged",
     )
     group = parser.add_argument_group("sampling")
     texts = _attribute_texts(Settings)
     for field in dataclasses.fields(Settings):
-        flag = "--guidance" if field.name == "guidance_scale" else f"--{field.name.replace('_', '-')}"
-        kind = type(field.default)
-        help = f"{texts[field.name]} (default: {field.default})"
-        group.add_argument(flag, dest=field.name, type=kind, default=field.default, metavar=kind.__name__, help=help)
+        if long_videos or field.name not in _LONG:
+            kind = type(field.default)
+            help = f"{texts[field.name]} (default: {field.default})"
+            group.add_argument(
+                _flag(_name(field)), type=kind, default=field.default, metavar=kind.__name__.upper(), help=help
+            )
     return parser
 
 
-def parse(parser: argparse.ArgumentParser, arguments: list[str]) -> tuple[argparse.Namespace, dict[str, Any]]:
-    """Parse a command's flags, those not given from the record named by --rerun.
+def parse(parser: Parser, arguments: list[str]) -> tuple[argparse.Namespace, dict[str, Any]]:
+    """Parse a command's flags, after those in the record named by --rerun.
 
     Returns:
-        The flags, and the record (empty without --rerun), whose inputs must be what they were.
+        The flags and the record (empty without --rerun), see `check_same`.
     """
-    first = argparse.ArgumentParser(add_help=False, allow_abbrev=False)
+    first = Parser(add_help=False, allow_abbrev=False)
     first.add_argument("--rerun", type=Path)
     path = first.parse_known_args(arguments)[0].rerun
-    record: dict[str, Any] = {}
-    if path is not None:
-        record = _read_record(path, parser)
-        parser.set_defaults(**record["arguments"])
-        for action in parser._actions:
-            action.required = action.required and action.dest not in record["arguments"]
-    return parser.parse_args(arguments), record
+    if path is None:
+        return parser.parse_args(arguments), {}
+    record = _read_record(path, parser.prog)
+    flags = [f"{_flag(name)}={value}" for name, value in record["arguments"].items() if value is not None]
+    return parser.parse_args([*flags, *arguments]), record
 
 
 def settings_of(args: argparse.Namespace) -> Settings:
     """The sampling settings among the flags. Raises ConfigError for an impossible one."""
-    return Settings(**{field.name: getattr(args, field.name) for field in dataclasses.fields(Settings)})
+    values = {field.name: getattr(args, _name(field), field.default) for field in dataclasses.fields(Settings)}
+    return Settings(**values)
 
 
 def outputs_of(out: Path, sheet: bool) -> tuple[Path, Path, Path | None]:
     """The video, its record and its contact sheet."""
-    stem = out.with_suffix("") if out.suffix else out
+    stem = out.with_suffix("")
     return out, stem.with_name(stem.name + ".json"), stem.with_name(stem.name + ".sheet.png") if sheet else None
 
 
-def check_outputs(out: Path, sheet: bool, overwrite: bool) -> None:
-    """Raises UserError where an output cannot be written, or is there and not to be replaced."""
-    check_output(out, overwrite)
-    for path in outputs_of(out, sheet)[1:]:
-        if path is not None and path.exists() and not overwrite:
-            raise UserError(f"{path} exists: choose another --out or add --overwrite")
+def numbered(out: Path, count: int) -> list[Path]:
+    """`out` itself, or NAME-1, NAME-2, … where there are several."""
+    if not out.name:
+        raise UserError(f'--out "{out}": name a file or a new folder')
+    return [out] if count == 1 else [out.with_name(f"{out.stem}-{i + 1}{out.suffix}") for i in range(count)]
+
+
+def check_request(args: argparse.Namespace, count: int = 1) -> None:
+    """Check what can be known from the flags alone.
+
+    Raises:
+        UserError: a count below one, or an output cannot be written, or is there and not to be replaced.
+        ConfigError: a seed out of range.
+    """
+    for name, value in (("count", count), ("frames", args.frames), ("height", args.height), ("width", args.width)):
+        if value is not None and value < 1:
+            raise UserError(f"--{name} {value}: must be at least 1")
+    check_seeds(args.seed, count)
+    for out in numbered(args.out, count):
+        check_output(out, args.overwrite)
+        for path in outputs_of(out, args.sheet)[1:]:
+            if path is not None and path.is_dir():
+                raise UserError(f"{path} is a folder: choose another --out")
+            if path is not None and path.exists() and not args.overwrite:
+                raise UserError(f"{path} exists: choose another --out or add --overwrite")
 
 
 def write_outputs(
-    out: Path,
-    frames: np.ndarray,
-    fps: float,
-    record: Mapping[str, Any],
-    sheet: np.ndarray | None,
+    out: Path, frames: np.ndarray, fps: float, record: Mapping[str, Any], sheet: np.ndarray | None
 ) -> None:
     """Write the video, its record and its contact sheet, and print their paths."""
     video_path, record_path, sheet_path = outputs_of(out, sheet is not None)
@@ -123,10 +165,8 @@ def write_outputs(
     print(*(path for path in (video_path, record_path, sheet_path) if path is not None), sep="\n")
 
 
-def make_record(
-    command: str, args: argparse.Namespace, inputs: Mapping[str, Path | None], fingerprint: str
-) -> dict[str, Any]:
-    """All that a result follows from: flags, inputs, weights and versions."""
+def make_record(parser: Parser, args: argparse.Namespace, inputs: Mapping[str, str]) -> dict[str, Any]:
+    """All that a result follows from: flags, SHA-256 of the inputs and versions."""
     import jax
 
     arguments = {
@@ -135,51 +175,61 @@ def make_record(
         if name not in _NOT_RECORDED
     }
     return {
-        "command": command,
+        "command": parser.prog,
         "arguments": arguments,
-        "inputs": {name: digest(path) for name, path in inputs.items() if path is not None},
-        "model_fingerprint": fingerprint,
-        "versions": {name: metadata.version(name) for name in _PACKAGES},
+        "inputs": dict(inputs),
+        "versions": {"magdiff_jax": __version__, **{name: metadata.version(name) for name in _PACKAGES}},
         "device": jax.devices()[0].device_kind,
     }
 
 
-def check_same(record: Mapping[str, Any], inputs: Mapping[str, Path | None]) -> None:
-    """Raises UserError where a rerun's input is not the file that it was."""
-    for name, path in inputs.items():
-        recorded = record.get("inputs", {}).get(name)
-        if path is not None and recorded is not None and digest(path) != recorded:
-            raise UserError(f"{path} has changed since the recorded run: --rerun needs the same --{name}")
+def check_same(record: Mapping[str, Any], args: argparse.Namespace, inputs: Mapping[str, str]) -> None:
+    """Raises UserError where a file that a rerun takes from its record is not what it was."""
+    for name, value in inputs.items():
+        path = str(getattr(args, name).absolute())
+        if record and record["arguments"].get(name) == path and record["inputs"].get(name) != value:
+            raise UserError(f"{path} has changed since the recorded run: bring it back, or run without --rerun")
 
 
-def check_same_model(record: Mapping[str, Any], fingerprint: str) -> None:
-    """Raises UserError where a rerun's model has other weights than it had."""
-    if record and record.get("model_fingerprint") != fingerprint:
-        raise UserError("the model has other weights than in the recorded run: --rerun needs the same --model")
+def digests(args: argparse.Namespace, *names: str) -> dict[str, str]:
+    """SHA-256 of those files, or folders of files, that these flags name."""
+    return {name: _digest(getattr(args, name)) for name in names if getattr(args, name) is not None}
 
 
-def digest(path: Path) -> str:
-    """SHA-256 of a file, or of a folder's files with their names. Raises UserError where there is none."""
-    files = sorted(file for file in path.iterdir() if file.is_file()) if path.is_dir() else [path]
-    whole = hashlib.sha256()
-    for file in files:
-        try:
-            with file.open("rb") as stream:
-                whole.update(f"{file.name}\0{hashlib.file_digest(stream, 'sha256').hexdigest()}\n".encode())
-        except OSError as error:
-            raise UserError(f"{file}: {error.strerror}; check the path") from None
-    return whole.hexdigest()
+def _digest(path: Path) -> str:
+    try:
+        if path.is_dir():
+            files = sorted(file for file in path.iterdir() if file.is_file())
+            lines = "".join(f"{_digest(file)}  {file.name}\n" for file in files)
+            return hashlib.sha256(lines.encode()).hexdigest()
+        with path.open("rb") as stream:
+            return hashlib.file_digest(stream, "sha256").hexdigest()
+    except OSError as error:
+        raise UserError(f"{path}: {error.strerror}; check the path") from None
 
 
-def _read_record(path: Path, parser: argparse.ArgumentParser) -> dict[str, Any]:
+def _read_record(path: Path, command: str) -> dict[str, Any]:
     try:
         record = json.loads(path.read_text(encoding="utf-8"))
-        unknown = set(record["arguments"]) - {action.dest for action in parser._actions}
-    except (OSError, ValueError, KeyError, TypeError) as error:
-        raise UserError(f"{path}: not the record of a run ({error})") from None
-    if unknown:
-        raise UserError(f"{path}: the record of another command or version; unknown: {', '.join(sorted(unknown))}")
+    except OSError as error:
+        raise UserError(f"--rerun {path}: {error.strerror}; check the path") from None
+    except ValueError:
+        raise UserError(f"--rerun {path} is not the JSON record of a run") from None
+    parts = {"command": str, "arguments": dict, "inputs": dict}
+    if not isinstance(record, dict) or not all(isinstance(record.get(part), kind) for part, kind in parts.items()):
+        raise UserError(f"--rerun {path} is not the JSON record of a run")
+    if record["command"] != command:
+        raise UserError(f"--rerun {path} is the record of another command: {record['command']}")
     return record
+
+
+def _name(field: dataclasses.Field) -> str:
+    """What a setting is called as a flag."""
+    return "guidance" if field.name == "guidance_scale" else field.name
+
+
+def _flag(name: str) -> str:
+    return f"--{name.replace('_', '-')}"
 
 
 def _attribute_texts(record: type) -> dict[str, str]:

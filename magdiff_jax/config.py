@@ -1,6 +1,8 @@
 """Records that check themselves and travel as JSON: the base of every configuration."""
 
 import dataclasses
+import math
+import numbers
 from collections.abc import Mapping
 from typing import Any, TypeVar
 
@@ -35,6 +37,12 @@ class Config:
     def _require(self, key: str, holds: bool, allowed: str) -> None:
         if not holds:
             raise ConfigError(f"{type(self).__name__}.{key} = {getattr(self, key)!r}: must be {allowed}")
+
+    def _require_number(self, key: str, least: float, most: float = math.inf) -> None:
+        value = getattr(self, key)
+        is_number = isinstance(value, numbers.Real) and not isinstance(value, bool)
+        holds = is_number and least <= value <= most and math.isfinite(value)
+        self._require(key, holds, f"a number from {least:g} to {most:g}" if most < math.inf else f"at least {least:g}")
 
     def _require_positive(self, *keys: str) -> None:
         for key in keys:

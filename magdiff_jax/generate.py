@@ -10,25 +10,26 @@ from pathlib import Path
 import numpy as np
 
 from magdiff_jax import commands, runtime
-from magdiff_jax.errors import UserError
 from magdiff_jax.media.images import Picture, read_image
-from magdiff_jax.media.masks import alpha_mask, read_masks
+from magdiff_jax.media.masks import alpha_mask, read_masks, whole_frame_if_empty
 from magdiff_jax.media.segment import parse_box, segment_box
 from magdiff_jax.media.sheet import contact_sheet
+from magdiff_jax.media.video import check_fps
 
 # Frames a second of MagDiff's clips.
 FPS = 8.0
 
 
-def parser() -> argparse.ArgumentParser:
-    parser = commands.sampling_parser(__doc__ or "")
+def make_parser() -> commands.Parser:
+    parser = commands.sampling_parser("generate", __doc__ or "", long_videos=True)
     parser.add_argument("--subject", type=Path, required=True, metavar="FILE", help="picture of the subject")
     masks = parser.add_mutually_exclusive_group()
     masks.add_argument(
         "--mask",
         type=Path,
-        metavar="FILE",
-        help="picture, white where the subject is (default: the subject's own transparency, else the whole picture)",
+        metavar="FILE|DIR",
+        help="picture, white where the subject is, or the first of a folder or video (default: the subject's own "
+        "transparency, else the whole picture)",
     )
     masks.add_argument("--subject-box", metavar="X,Y,W,H", help="find the subject within this box instead (GrabCut)")
     parser.add_argument("--frames", type=int, help="of a clip (default: the model's)")
@@ -43,47 +44,49 @@ def subject_mask(picture: Picture, args: argparse.Namespace) -> np.ndarray:
     """Where the subject is, [height, width]: from --mask, --subject-box, transparency, or everywhere."""
     height, width = picture.rgb.shape[:2]
     if args.mask is not None:
-        return read_masks(args.mask, 1, height, width)[0]
-    if args.subject_box is not None:
-        return segment_box(picture.rgb[None], parse_box(args.subject_box))[0]
-    transparency = alpha_mask(picture)
-    return np.ones((height, width), bool) if transparency is None else transparency
+        mask = read_masks(args.mask, 1, height, width)[0]
+    elif args.subject_box is not None:
+        mask = segment_box(picture.rgb[None], parse_box(args.subject_box))[0]
+    else:
+        transparency = alpha_mask(picture)
+        mask = np.ones((height, width), bool) if transparency is None else transparency
+    return whole_frame_if_empty(mask[None])[0]
 
 
 def main(arguments: list[str]) -> None:
-    args, recorded = commands.parse(parser(), arguments)
+    parser = make_parser()
+    args, recorded = commands.parse(parser, arguments)
     settings = commands.settings_of(args)
-    if args.count < 1 or args.seed < 0 or (args.frames or 1) < 1:
-        raise UserError(f"--count {args.count}, --seed {args.seed}, --frames {args.frames}: --seed is from 0, the others from 1")
-    names = [f"-{index + 1}" if args.count > 1 else "" for index in range(args.count)]
-    outs = [args.out.with_name(f"{args.out.stem}{name}{args.out.suffix}") for name in names]
-    for out in outs:
-        commands.check_outputs(out, args.sheet, args.overwrite)
-    inputs = {"subject": args.subject, "mask": args.mask}
+    commands.check_request(args, args.count)
+    check_fps(args.fps)
     picture = read_image(args.subject)
     mask = subject_mask(picture, args)
-    commands.check_same(recorded, inputs)
+    inputs = commands.digests(args, "subject", "mask")
 
     runtime.prepare()
-    from magdiff_jax.pipeline import MagDiff
+    from magdiff_jax.pipeline import MagDiff, plan
+    from magdiff_jax.weights.directory import read_description
+
+    description = read_description(args.model)
+    plan(description, settings, args.frames, args.height, args.width)
+    inputs["model"] = description.fingerprint
+    commands.check_same(recorded, args, inputs)
+    record = commands.make_record(parser, args, inputs)
 
     pipe = MagDiff.load(args.model, args.dtype)
-    commands.check_same_model(recorded, pipe.fingerprint)
-    first_seed = args.seed
-    for index, out in enumerate(outs):
-        args.seed = first_seed + index
+    for seed, out in enumerate(commands.numbered(args.out, args.count), args.seed):
         frames = pipe.generate(
             args.prompt,
             picture.rgb,
             mask,
             negative_prompt=args.negative_prompt,
-            seed=args.seed,
+            seed=seed,
             frames=args.frames,
             height=args.height,
             width=args.width,
             **settings.to_dict(),
         )
-        record = commands.make_record("generate", args, inputs, pipe.fingerprint)
+        record["arguments"]["seed"] = seed
         sheet = contact_sheet(picture.rgb, mask, frames, args.prompt) if args.sheet else None
         commands.write_outputs(out, frames, args.fps, record, sheet)
 

@@ -8,6 +8,8 @@ from pathlib import Path
 
 from magdiff_jax.errors import UserError
 
+PROGRAM = b"magdiff_jax"
+
 
 @contextmanager
 def replacing(path: Path) -> Iterator[Path]:
@@ -26,12 +28,35 @@ def replacing(path: Path) -> Iterator[Path]:
             yield new
             if path.is_dir():
                 path.rename(old)  # a folder cannot be renamed onto one that holds files
-            new.replace(path)
+            try:
+                new.replace(path)
+            except BaseException:
+                if old.exists():
+                    old.rename(path)
+                raise
     except OSError as error:
         raise UserError(f"{path} could not be written: {error.strerror or error}") from error
 
 
 def check_replaceable(folder: Path, mark: str) -> None:
-    """Raises UserError where `folder` is something else than an empty folder or one of ours, which has a file `mark`."""
-    if folder.exists() and not (folder.is_dir() and ((folder / mark).is_file() or not any(folder.iterdir()))):
-        raise UserError(f"{folder} holds something else (no {mark}) and is not replaced: choose another folder")
+    """Check that a folder may be replaced.
+
+    Args:
+        folder: that is to be written.
+        mark: name of a file in each such folder, whose first lines name this program.
+
+    Raises:
+        UserError: it is something else than an empty folder or one that this program wrote.
+    """
+    if not folder.exists() or (folder.is_dir() and (not any(folder.iterdir()) or _is_ours(folder / mark))):
+        return
+    raise UserError(
+        f"{folder} holds something else (no {mark} of magdiff_jax) and is not replaced: choose another folder"
+    )
+
+
+def _is_ours(mark: Path) -> bool:
+    if not mark.is_file():
+        return False
+    with mark.open("rb") as file:
+        return PROGRAM in file.read(1000)

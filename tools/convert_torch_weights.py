@@ -10,6 +10,7 @@ training: temporal layers that change nothing yet, conv_in widened for the subje
 """
 
 import argparse
+import os
 from pathlib import Path
 
 from magdiff_jax.commands import run
@@ -30,10 +31,17 @@ def parse(arguments: list[str]) -> argparse.Namespace:
         metavar="FILE",
         help="VidRD's ModelT2V.pth, MagDiff.pth, …; may be repeated, a later one replaces an earlier one's tensors",
     )
-    forth.add_argument("--vae", type=Path, metavar="DIR", help="folder of a VAE to take instead of any other")
-    forth.add_argument("--vision", type=Path, metavar="FILE", help="OpenCLIP weights with the vision tower")
     forth.add_argument(
-        "--dtype", choices=("source", "float32", "bfloat16", "float16"), default="source", help="to store the parameters in (default: as in the files)"
+        "--vae", type=Path, metavar="DIR", help="folder of a VAE to take instead of any other, such as VidRD's"
+    )
+    forth.add_argument(
+        "--vision", type=Path, metavar="FILE", help="OpenCLIP weights with the vision tower, which APA needs"
+    )
+    forth.add_argument(
+        "--dtype",
+        choices=("source", "float32", "bfloat16", "float16"),
+        default="source",
+        help="to store the parameters in (default: as in the files)",
     )
     forth.add_argument(
         "--hfa-levels",
@@ -50,7 +58,10 @@ def parse(arguments: list[str]) -> argparse.Namespace:
     back = parser.add_argument_group("MagDiff → PyTorch")
     back.add_argument("--to-torch", type=Path, metavar="DIR", help="MagDiff folder to write as PyTorch files")
     back.add_argument(
-        "--format", choices=("pickle", "safetensors"), default="pickle", help="of those files; pickle needs torch (default)"
+        "--format",
+        choices=("pickle", "safetensors"),
+        default="pickle",
+        help="of those files; pickle needs torch (default)",
     )
     args = parser.parse_args(arguments)
     if (args.base is None) == (args.to_torch is None):
@@ -59,11 +70,16 @@ def parse(arguments: list[str]) -> argparse.Namespace:
 
 
 def levels(text: str) -> tuple[int, ...]:
-    return tuple(int(level) for level in text.split(","))
+    sizes = tuple(int(level) for level in text.split(","))
+    if min(sizes) <= 0 or list(sizes) != sorted(set(sizes), reverse=True):
+        raise argparse.ArgumentTypeError(f"{text!r}: give different sizes, the largest first")
+    return sizes
 
 
 def main(arguments: list[str]) -> None:
     args = parse(arguments)
+    # Conversion computes next to nothing and shall not take an accelerator's memory.
+    os.environ.setdefault("JAX_PLATFORMS", "cpu")
     if args.out.exists() and not args.overwrite:
         raise UserError(f"{args.out} exists: choose another --out or add --overwrite")
     if args.to_torch is not None:
@@ -71,7 +87,8 @@ def main(arguments: list[str]) -> None:
 
         to_torch(args.to_torch, args.out, args.format)
     else:
-        from magdiff_jax.weights.convert import Sources, from_torch
+        from magdiff_jax.weights.convert import from_torch
+        from magdiff_jax.weights.sources import Sources
 
         from_torch(
             Sources(args.base, args.checkpoint, args.vae, args.vision, args.bgr),

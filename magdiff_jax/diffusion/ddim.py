@@ -30,11 +30,11 @@ def make_steps(config: ScheduleConfig, steps: int, eta: float = 0.0) -> Steps:
     """Plan a run. σ = η · √((1 - ᾱ')/(1 - ᾱ)) · √(1 - ᾱ/ᾱ') (Song et al. 2021, eq. 16).
 
     Raises:
-        ValueError: `steps` is not in 1 … num_train_timesteps, or `eta` not in 0 … 1.
-        ConfigError: the noise is to be predicted at a timestep that is pure noise.
+        ConfigError: `steps` is not in 1 … num_train_timesteps, `eta` is not in 0 … 1, or the noise is to be predicted
+            at a timestep that is pure noise.
     """
     if not 0 <= eta <= 1:
-        raise ValueError(f"eta = {eta}: must be from 0 to 1")
+        raise ConfigError(f"eta = {eta}: must be from 0 to 1")
     alphas = alphas_cumprod(config)
     timestep = sampling_timesteps(config, steps)
     following = timestep - config.num_train_timesteps // steps
@@ -64,5 +64,6 @@ def ddim_step(
     else:
         epsilon = signal * prediction + spread * sample
         clean = signal * sample - spread * prediction
-    direction = jnp.sqrt(1 - step.alpha_next - step.sigma**2)
+    # From pure noise with η = 1 nothing is left, which rounding can make less than nothing.
+    direction = jnp.sqrt(jnp.maximum(1 - step.alpha_next - step.sigma**2, 0))
     return jnp.sqrt(step.alpha_next) * clean + direction * epsilon + step.sigma * noise

@@ -12,7 +12,9 @@ def seed_keys(seeds: Sequence[int]) -> Key[Array, " batch"]:
     return jnp.stack([jax.random.key(seed) for seed in seeds])
 
 
-def normal(keys: Key[Array, " batch"], stream: int | Int[Array, ""], shape: tuple[int, ...]) -> Float[Array, "batch *shape"]:
+def normal(
+    keys: Key[Array, " batch"], stream: int | Int[Array, ""], shape: tuple[int, ...]
+) -> Float[Array, "batch *shape"]:
     """Standard normal noise, [batch, *shape], independent for each key and each `stream`."""
     return jax.vmap(lambda key: jax.random.normal(jax.random.fold_in(key, stream), shape))(keys)
 

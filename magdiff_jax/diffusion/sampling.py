@@ -42,7 +42,8 @@ def takes_over(step: int, frames: int, settings: Settings) -> Bool[np.ndarray, "
     """
     frame = np.arange(frames)
     share = settings.denoise_guidance * (1 - frame / max(settings.overlap_frames, 1))
-    return (frame < settings.overlap_frames) & (step < share * settings.steps)
+    # Rounded, so that six steps are not a hair more than six, which would be seven.
+    return (frame < settings.overlap_frames) & (step < np.round(share * settings.steps, 6))
 
 
 def sample_clips(

@@ -6,7 +6,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, Int
 
-from magdiff_jax.config import Config
+from magdiff_jax.config import Config, ConfigError
 
 BETA_SCHEDULES = ("scaled_linear", "linear")
 PREDICTION_TYPES = ("epsilon", "v_prediction")
@@ -91,12 +91,14 @@ def sampling_timesteps(config: ScheduleConfig, steps: int) -> Int[np.ndarray, " 
     """The timesteps of a run of `steps` steps, noisiest first (diffusers' spacings).
 
     leading: multiples of ⌊T / steps⌋, plus the offset; trailing: T, T - T/steps, …, rounded, minus one.
+    Raises ConfigError where `steps` is not in 1 … T.
     """
     total = config.num_train_timesteps
     if not 0 < steps <= total:
-        raise ValueError(f"steps = {steps}: must be from 1 to {total}")
+        raise ConfigError(f"steps = {steps}: must be from 1 to {total}")
     if config.timestep_spacing == "trailing":
-        return (np.round(np.arange(total, 0, -total / steps)) - 1).astype(np.int32)
-    timesteps = np.arange(steps)[::-1] * (total // steps) + config.steps_offset
+        # Rounding errors can make `arange` one longer than asked for.
+        return (np.round(np.arange(total, 0, -total / steps)[:steps]) - 1).astype(np.int32)
+    timesteps = np.arange(steps)[::-1] * (total // steps)
     # With as many steps as timesteps the offset would lead past the schedule's end.
-    return np.minimum(timesteps, total - 1).astype(np.int32)
+    return (timesteps + min(config.steps_offset, total - 1 - timesteps[0])).astype(np.int32)

@@ -2,7 +2,7 @@
 
 import dataclasses
 
-from magdiff_jax.config import Config
+from magdiff_jax.config import Config, ConfigError
 
 
 @dataclasses.dataclass(frozen=True)
@@ -32,9 +32,21 @@ class Settings(Config):
     def __post_init__(self) -> None:
         self._require_positive("steps", "num_clips")
         self._require("steps", self.steps <= 1000, "at most 1000")
-        self._require("guidance_scale", 0 <= self.guidance_scale < float("inf"), "zero or more")
-        self._require("eta", 0 <= self.eta <= 1, "from 0 to 1")
-        self._require("noise_correlation", 0 <= self.noise_correlation < float("inf"), "zero or more")
-        self._require("overlap_frames", isinstance(self.overlap_frames, int) and self.overlap_frames >= 0, "zero or more")
-        self._require("noise_recycle", 0 <= self.noise_recycle < float("inf"), "zero or more")
-        self._require("denoise_guidance", 0 <= self.denoise_guidance <= 1, "from 0 to 1")
+        self._require_number("guidance_scale", 0.0)
+        self._require_number("eta", 0.0, 1.0)
+        self._require_number("noise_correlation", 0.0)
+        self._require(
+            "overlap_frames", isinstance(self.overlap_frames, int) and self.overlap_frames >= 0, "zero or more"
+        )
+        self._require_number("noise_recycle", 0.0)
+        self._require_number("denoise_guidance", 0.0, 1.0)
+
+
+# JAX keeps 32 bits of a seed.
+SEEDS = 2**32
+
+
+def check_seeds(first: int, count: int = 1) -> None:
+    """Raises ConfigError where `first`, `first + 1`, … (`count` of them) are not all distinct seeds."""
+    if not 0 <= first <= SEEDS - count:
+        raise ConfigError(f"seed = {first}: must be from 0 to {SEEDS - count}")

@@ -196,6 +196,12 @@ def check_output(path: str | Path, overwrite: bool) -> None:
         raise UserError(f"{path} holds files other than 0000.png, …: choose another --out")
 
 
+def check_fps(fps: float) -> None:
+    """Raises UserError where a clip cannot be written at this rate."""
+    if not (math.isfinite(fps) and 0.1 <= fps <= 1000):
+        raise UserError(f"fps {fps}: must be between 0.1 and 1000")
+
+
 def _is_ours(file: Path) -> bool:
     return file.is_file() and re.fullmatch(r"\d{4,}\.png", file.name) is not None
 
@@ -223,8 +229,7 @@ def write_video(
             the operating system refuses to write.
     """
     check_output(path, overwrite=True)
-    if not (math.isfinite(fps) and 0.1 <= fps <= 1000):
-        raise UserError(f"fps {fps}: must be between 0.1 and 1000")
+    check_fps(fps)
     writers = {".mp4": _write_mp4, ".gif": _write_gif, "": _write_folder}
     with replacing(Path(path)) as new:
         writers[_form(path)](new, frames, fps)

@@ -65,6 +65,8 @@ class CrossAttention(nnx.Module):
         keys_values = ((split_heads(self.to_k(text), self.heads), split_heads(self.to_v(text), self.heads)),)
         if not self.apa:
             return keys_values
+        if image is None:
+            raise ValueError("APA needs image tokens")
         image_key, image_value = self.to_k_ip(image), self.to_v_ip(image)
         return (*keys_values, (split_heads(image_key, self.heads), split_heads(image_value, self.heads)))
 

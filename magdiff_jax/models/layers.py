@@ -29,10 +29,10 @@ class Linear(nnx.Linear):
 
 
 class PointwiseConv(Linear):
-    """A 1x1 convolution: on channels-last arrays the same product as `Linear`, but PyTorch stores it as a convolution."""
+    """A 1x1 convolution: on channels-last arrays the product of `Linear`, but PyTorch stores it as a convolution."""
 
 
-class Conv2d(nnx.Conv):
+class Conv2d(nnx.Module):
     """A convolution over height and width, every frame and clip on its own.
 
     `padding` is (before, after), the same for height and width; the default keeps the size at stride 1.
@@ -50,22 +50,17 @@ class Conv2d(nnx.Conv):
         zero: bool = False,
         rngs: nnx.Rngs,
     ):
-        super().__init__(
-            in_features,
-            out_features,
-            (kernel_size, kernel_size),
-            strides=stride,
-            padding=(padding, padding),
-            use_bias=use_bias,
-            kernel_init=zeros if zero else torch_uniform,
-            rngs=rngs,
-        )
+        self.stride = stride
+        self.padding = (padding, padding)
+        init = zeros if zero else torch_uniform
+        self.kernel = nnx.Param(init(rngs.params(), (kernel_size, kernel_size, in_features, out_features), jnp.float32))
+        self.bias = nnx.Param(jnp.zeros(out_features)) if use_bias else None
 
     def __call__(
-        self, x: Float[Array, "batch *frame height width channel"]
-    ) -> Float[Array, "batch *frame new_height new_width out"]:
+        self, x: Float[Array, "*batch height width channel"]
+    ) -> Float[Array, "*batch new_height new_width out"]:
         images = x.reshape(-1, *x.shape[-3:])
-        y = ops.conv2d(images, self.kernel[...], self.strides, self.padding)
+        y = ops.conv2d(images, self.kernel[...], self.stride, self.padding)
         if self.bias is not None:
             y = y + self.bias[...]
         return y.reshape(*x.shape[:-3], *y.shape[1:])

@@ -4,8 +4,6 @@
 topology, say) gets that machine's form. Figures are in `docs/performance.md`.
 """
 
-from functools import partial
-
 import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
@@ -13,8 +11,8 @@ from jaxtyping import Array, Float
 # Zeros (above, below) and (left, right).
 Padding = tuple[tuple[int, int], tuple[int, int]]
 
-# Score matrices of this many queries and more leave a CPU's cache: they are made for one batch element at a time.
-LONG_SEQUENCE = 512
+# A batch element's scores of all heads, from which on they leave a CPU's cache: made for one element at a time.
+LARGE_SCORES = 2**18
 
 
 def attention(
@@ -27,19 +25,20 @@ def attention(
 
 
 def _attention_cpu(query: Array, key: Array, value: Array) -> Array:
-    if query.shape[1] >= LONG_SEQUENCE and query.shape[0] > 1:
-        return jax.lax.map(lambda qkv: _attention_by_head(*(t[None] for t in qkv))[0], (query, key, value))
-    return _attention_by_head(query, key, value)
+    batch, queries, heads, _ = query.shape
+    if batch > 1 and heads * queries * key.shape[1] >= LARGE_SCORES:
+        return jax.lax.map(lambda qkv: _attention_heads_first(*(t[None] for t in qkv))[0], (query, key, value))
+    return _attention_heads_first(query, key, value)
 
 
-def _attention_by_head(query: Array, key: Array, value: Array) -> Array:
-    """Plain batched products; dividing by the softmax's sum last touches fewer numbers than dividing the weights."""
-    product = partial(jnp.einsum, preferred_element_type=jnp.float32)
-    scores = product("bqhd,bkhd->bhqk", query * query.shape[-1] ** -0.5, key)
-    weights = jnp.exp(scores - jax.lax.stop_gradient(scores.max(axis=-1, keepdims=True)))
-    total = weights.sum(axis=-1)
-    mixed = product("bhqk,bkhd->bqhd", weights.astype(value.dtype), value)
-    return (mixed / total.transpose(0, 2, 1)[..., None]).astype(value.dtype)
+def _attention_heads_first(query: Array, key: Array, value: Array) -> Array:
+    """Plain products of contiguous matrices; the division by the softmax's sum last, on fewer numbers."""
+    query, key, value = (t.swapaxes(1, 2) for t in (query, key, value))
+    scores = jnp.matmul(query, key.swapaxes(2, 3), preferred_element_type=jnp.float32)
+    largest = jax.lax.stop_gradient(scores.max(axis=-1, keepdims=True))
+    weights = jnp.exp((scores - largest) * query.shape[-1] ** -0.5)
+    mixed = jnp.matmul(weights.astype(value.dtype), value, preferred_element_type=jnp.float32)
+    return (mixed / weights.sum(axis=-1, keepdims=True)).astype(value.dtype).swapaxes(1, 2)
 
 
 def conv2d(
@@ -49,9 +48,11 @@ def conv2d(
     padding: Padding,
 ) -> Float[Array, "batch new_height new_width out"]:
     """Convolution over height and width."""
-    options = {"stride": stride, "padding": padding}
     return jax.lax.platform_dependent(
-        x, kernel, cpu=partial(_conv2d_cpu, **options), default=partial(_conv2d, **options)
+        x,
+        kernel,
+        cpu=lambda x, kernel: _conv2d_cpu(x, kernel, stride, padding),
+        default=lambda x, kernel: _conv2d(x, kernel, stride, padding),
     )
 
 
@@ -81,8 +82,5 @@ def conv_over_frames(
 ) -> Float[Array, "batch frame height width out"]:
     """Convolution of width 3 over the frames, zeros outside, every pixel on its own."""
     batch, frame, height, width, channel = x.shape
-    rows = x.reshape(batch, frame, height * width, channel).swapaxes(1, 2).reshape(-1, frame, channel)
-    rows = jax.lax.conv_general_dilated(
-        rows, kernel, window_strides=(1,), padding="SAME", dimension_numbers=("NWC", "WIO", "NWC")
-    )
-    return rows.reshape(batch, height * width, frame, -1).swapaxes(1, 2).reshape(batch, frame, height, width, -1)
+    y = conv2d(x.reshape(batch, frame, height * width, channel), kernel[:, None], 1, ((1, 1), (0, 0)))
+    return y.reshape(batch, frame, height, width, -1)

@@ -4,71 +4,26 @@ Parameters that no file has start as the released code starts them: temporal lay
 projection is zero), `conv_in` widened for the subject latents, APA's projections and the resampler fresh.
 """
 
-import dataclasses
-import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any
 
 import jax
 import numpy as np
 from tqdm import tqdm
 
 from magdiff_jax import tokenizer
-from magdiff_jax.config import Config
 from magdiff_jax.errors import UserError
-from magdiff_jax.models import Network, Params, ResamplerConfig, UNetConfig, build
+from magdiff_jax.models import Network, Params, build
 from magdiff_jax.models.network import Path as ParameterPath
 from magdiff_jax.models.network import unflatten
 from magdiff_jax.replacing import check_replaceable, replacing
 from magdiff_jax.weights import directory, files, torch_configs
-from magdiff_jax.weights.files import Tensor, Tensors
-from magdiff_jax.weights.table import match, new_name, table
-
-# Where a Lightning checkpoint of the released code has each component.
-PREFIXES = {
-    "unet": "unet.",
-    "vae": "vae.",
-    "text_encoder": "text_encoder.",
-    "vision": "entity_clip_model.model.",
-    "resampler": "enclip_projector.",
-}
-# What the files may have that is no parameter of ours: a buffer, and CLIP's text tower beside the vision tower.
-IGNORED = {
-    "text_encoder": r"\.position_ids$",
-    "vision": r"^(transformer\.|token_embedding\.|positional_embedding$|ln_final\.|text_projection$|logit_|attn_mask$)",
-}
-# What Stable Diffusion, or VidRD, has not; each group may be absent as a whole.
-FRESH_GROUPS = (r"\.temp_(convs|attn|norm)\.", r"\.attn2\.(to_[kv]_ip|\w+_cross_attention_scale)", r"^hfa_projections\.")
+from magdiff_jax.weights.files import Tensors
+from magdiff_jax.weights.sources import Part, Reader, Sources
+from magdiff_jax.weights.table import NOTHING, match, table, table_name
 
 DTYPES = ("source", "float32", "bfloat16", "float16")
-
-
-@dataclasses.dataclass(frozen=True)
-class Sources:
-    """The files to convert.
-
-    Attributes:
-        base: a Stable Diffusion folder in diffusers' layout.
-        checkpoints: VidRD's `ModelT2V.pth`, `MagDiff.pth`, …; a later one's tensors replace an earlier one's.
-        vae: folder of a VAE to take instead of any other.
-        vision: file with OpenCLIP's vision tower.
-        bgr: the model was trained on images as OpenCV reads them, as the released code does.
-    """
-
-    base: Path
-    checkpoints: Sequence[Path] = ()
-    vae: Path | None = None
-    vision: Path | None = None
-    bgr: bool = False
-
-
-class Part(NamedTuple):
-    """A component to be: its configuration, and the tensors it is made of, by PyTorch's names."""
-
-    config: Config
-    tensors: Sequence[Tensors]
-    may_lack: str = "$^"
 
 
 def from_torch(
@@ -85,7 +40,7 @@ def from_torch(
 
     Args:
         out: the folder to make; replaced if it is there.
-        dtype: that the parameters are stored in; "source": each as its file has it.
+        dtype: that the parameters are stored in, one of DTYPES; "source": each as its file has it.
         hfa_levels: HFA's pyramid; empty: no HFA.
         apa, sda: whether the model has these alignments.
         seed: of the parameters that start fresh.
@@ -99,168 +54,89 @@ def from_torch(
     reader = Reader(sources)
     schedule_path = sources.base / "scheduler" / "scheduler_config.json"
     schedule = torch_configs.schedule_config(files.read_json(schedule_path), str(schedule_path))
-    parts = {
-        "unet": reader.unet(apa=apa, hfa_levels=hfa_levels),
-        "vae": reader.vae(),
-        "text_encoder": reader.text_encoder(),
-    }
-    if apa:
-        parts |= reader.image_prompts(parts["unet"].config)
+    words = tokenizer.Tokenizer(sources.base / "tokenizer", 2).vocabulary
+    parts = reader.parts(apa=apa, hfa_levels=hfa_levels)
+    resolution = hfa_levels[-1] if hfa_levels else directory.ModelConfig.resolution
+    _check_fit({name: part.config for name, part in parts.items()}, words, resolution)
     model = directory.ModelConfig(
-        resolution=hfa_levels[-1] if hfa_levels else directory.ModelConfig.resolution,
+        resolution=resolution,
         sda=sda,
-        old_attention_names=any(new_name(key) != key for tensors in parts["vae"].tensors for key in tensors),
-        sources={f"{path.parent.name}/{path.name}": files.sha256(path) for path in tqdm(reader.files, "checksums")},
+        other_names=tuple(name for name, part in parts.items() if _has_other_names(part.tensors)),
+        sources={files.sha256(path): "/".join(path.absolute().parts[-2:]) for path in tqdm(reader.files, "checksums")},
     )
     with replacing(out) as new:
         new.mkdir()
         tokenizer.copy_files(sources.base / "tokenizer", new / "tokenizer")
-        fingerprints = {}
-        for name, part in parts.items():
-            params = to_params(build(name, part.config), part.tensors, name, part.may_lack, dtype, seed)
-            fingerprints[name] = directory.write_component(new, name, part.config, params)
+        fingerprints = {name: _convert(new, name, part, dtype, seed) for name, part in parts.items()}
         directory.write_description(new, model, schedule, fingerprints)
+
+
+def _convert(folder: Path, name: str, part: Part, dtype: str, seed: int) -> str:
+    """Write one component and return its fingerprint; its memory is free again afterwards."""
+    params = to_params(build(name, part.config), part.tensors, name, part.may_lack, dtype, seed)
+    return directory.write_component(folder, name, part.config, params)
 
 
 def to_params(
     network: Network,
     sources: Sequence[Tensors],
     what: str,
-    may_lack: str = "$^",
+    may_lack: str = NOTHING,
     dtype: str = "source",
     seed: int = 0,
 ) -> Params:
-    """A network's parameters as NumPy arrays, from tensors by PyTorch's names; what may lack and does starts fresh.
+    """A network's parameters as NumPy arrays, from tensors by PyTorch's names.
 
+    What may lack and does starts fresh, with "source" in the type of the others or, where they differ, in float32.
     Takes the memory of the parameters and of one tensor more. Raises UserError as `match` does.
     """
     entries = table(network)
     found = match(entries, sources, what=what, may_lack=may_lack)
-    fresh_paths = [entry.path for entry in entries if entry.name not in found]
-    fresh = dict(zip(fresh_paths, network.init_leaves(jax.random.key(seed), fresh_paths), strict=True))
-    fresh_dtype = np.result_type(*{found[name].dtype for name in found}) if found and dtype == "source" else None
+    arrays: dict[ParameterPath, np.ndarray] = {}
 
-    def leaves() -> Iterator[tuple[ParameterPath, np.ndarray]]:
-        for entry in tqdm(entries, what, unit="tensor"):
-            if entry.name in found:
-                array, kept = entry.layout.to_ours(found[entry.name].load()), found[entry.name].dtype
-            else:
-                array, kept = np.asarray(fresh.pop(entry.path)), fresh_dtype or np.dtype(np.float32)
-            yield entry.path, np.array(array, dtype=kept if dtype == "source" else dtype, order="C")
+    fresh = [entry.path for entry in entries if entry.name not in found]
+    dtypes = {tensor.dtype for tensor in found.values()}
+    fresh_dtype = dtype if dtype != "source" else dtypes.pop() if len(dtypes) == 1 else np.float32
+    leaves = network.init_leaves(jax.random.key(seed), fresh) if fresh else []
+    for path in reversed(fresh):
+        arrays[path] = np.array(leaves.pop(), dtype=fresh_dtype, order="C")
 
-    return unflatten(leaves())
-
-
-class Reader:
-    """Finds each component's tensors and configuration among the sources.
-
-    Attributes:
-        files: the checkpoint files in use.
-    """
-
-    def __init__(self, sources: Sources):
-        if not sources.base.is_dir():
-            raise UserError(f"{sources.base}: no such folder; --base is a Stable Diffusion folder in diffusers' layout")
-        self.sources = sources
-        self.files: list[Path] = list(sources.checkpoints)
-        self._checkpoints = [_split(path) for path in sources.checkpoints]
-
-    def unet(self, *, apa: bool, hfa_levels: tuple[int, ...]) -> Part:
-        path = self.sources.base / "unet" / "config.json"
-        config = torch_configs.unet_config(files.read_json(path), str(path), apa=apa, hfa_levels=hfa_levels)
-        sources = [_widened(source, config) for source in self._overlaid("unet")]
-        names = {name for source in sources for name in source}
-        absent = [group for group in FRESH_GROUPS if not any(re.search(group, name) for name in names)]
-        return Part(config, sources, "|".join(absent) or "$^")
-
-    def vae(self) -> Part:
-        folder = self.sources.vae or self.sources.base / "vae"
-        sources = [self._folder(folder)] if self.sources.vae else self._overlaid("vae")
-        values = files.read_json(folder / "config.json")
-        temporal = any(".temp_convs." in name for source in sources for name in source)
-        config = torch_configs.vae_config({**values, "add_temp_conv": temporal}, str(folder / "config.json"))
-        return Part(config, sources)
-
-    def text_encoder(self) -> Part:
-        path = self.sources.base / "text_encoder" / "config.json"
-        return Part(torch_configs.text_config(files.read_json(path), str(path)), self._overlaid("text_encoder"))
-
-    def image_prompts(self, unet: UNetConfig) -> dict[str, Part]:
-        """The vision tower, where a file has one, and the resampler, fresh where no checkpoint has it."""
-        towers, resamplers = self._from_checkpoints("vision"), self._from_checkpoints("resampler")
-        open_clip = {}
-        if self.sources.vision is not None:
-            towers = [_without_ignored("vision", files.read_file(self.sources.vision))]
-            self.files.append(self.sources.vision)
-            beside = self.sources.vision.parent / "open_clip_config.json"
-            open_clip = files.read_json(beside) if beside.is_file() else {}
-        parts = {}
-        width = ResamplerConfig.embedding_dim
-        if towers:
-            vision = torch_configs.vision_config(_shapes(towers), open_clip, str(self.sources.vision or "checkpoint"))
-            width = vision.width
-            vision = dataclasses.replace(vision, bgr=self.sources.bgr)
-            parts["vision"] = Part(vision, [_unprefixed(tower, "visual.") for tower in towers])
-        if resamplers:
-            path = self.sources.base / "resampler" / "config.json"
-            values = files.read_json(path) if path.is_file() else {}
-            parts["resampler"] = Part(torch_configs.resampler_config(_shapes(resamplers), values, str(path)), resamplers)
-        else:
-            out = unet.cross_attention_dim
-            parts["resampler"] = Part(ResamplerConfig(dim=out, embedding_dim=width, output_dim=out), [], "")
-        return parts
-
-    def _overlaid(self, name: str) -> list[Tensors]:
-        """A component from the base folder, overlaid with the checkpoints'; either may lack it."""
-        folder, overlays = self.sources.base / name, self._from_checkpoints(name)
-        if overlays and not files.has_weights(folder):
-            return overlays
-        return [_without_ignored(name, self._folder(folder)), *overlays]
-
-    def _from_checkpoints(self, name: str) -> list[Tensors]:
-        return [parts[name] for parts in self._checkpoints if parts[name]]
-
-    def _folder(self, folder: Path) -> Tensors:
-        tensors, paths = files.read_folder(folder)
-        self.files += paths
-        return tensors
+    for entry in tqdm(entries, what, unit="tensor"):
+        if entry.name in found:
+            tensor = found[entry.name]
+            ours = entry.layout.to_ours(tensor.load())
+            arrays[entry.path] = np.array(ours, dtype=tensor.dtype if dtype == "source" else dtype, order="C")
+    return unflatten((entry.path, arrays[entry.path]) for entry in entries)
 
 
-def _split(path: Path) -> dict[str, Tensors]:
-    """A checkpoint's tensors by component. Raises UserError for a tensor of none of them."""
-    tensors = files.read_file(path)
-    parts = {name: _without_ignored(name, _unprefixed(tensors, prefix)) for name, prefix in PREFIXES.items()}
-    strange = [key for key in tensors if not key.startswith(tuple(PREFIXES.values()))]
-    if strange:
-        raise UserError(
-            f"{path}: holds tensors of no component ({', '.join(PREFIXES.values())}): {', '.join(strange[:10])}"
-            + (f" and {len(strange) - 10} more" if len(strange) > 10 else "")
+def _has_other_names(sources: Sequence[Tensors]) -> bool:
+    return any(table_name(key) != key for tensors in sources for key in tensors)
+
+
+def _check_fit(configs: Mapping[str, Any], words: int, resolution: int) -> None:
+    """Raises UserError where the components do not fit one another."""
+    unet, vae, text = configs["unet"], configs["vae"], configs["text_encoder"]
+    needed = [
+        (
+            "the text encoder's hidden_size",
+            text.hidden_size,
+            "the U-Net's cross_attention_dim",
+            unet.cross_attention_dim,
+        ),
+        ("the VAE's latent_channels", vae.latent_channels, "the U-Net's out_channels", unet.latent_channels),
+    ]
+    if resampler := configs.get("resampler"):
+        needed.append(
+            ("the resampler's width", resampler.output_dim, "the U-Net's cross_attention_dim", unet.cross_attention_dim)
         )
-    return parts
-
-
-def _unprefixed(tensors: Tensors, prefix: str) -> Tensors:
-    return {key.removeprefix(prefix): tensor for key, tensor in tensors.items() if key.startswith(prefix)}
-
-
-def _without_ignored(name: str, tensors: Tensors) -> Tensors:
-    pattern = IGNORED.get(name, "$^")
-    return {key: tensor for key, tensor in tensors.items() if not re.search(pattern, key)}
-
-
-def _shapes(sources: Sequence[Tensors]) -> dict[str, tuple[int, ...]]:
-    return {key: tensor.shape for source in sources for key, tensor in source.items()}
-
-
-def _widened(tensors: Tensors, config: UNetConfig) -> Tensors:
-    """With a `conv_in` for the noise alone widened by zeros for the subject's latents, so that it computes the same."""
-    kernel = tensors.get("conv_in.weight")
-    if kernel is None or config.in_channels == config.latent_channels or kernel.shape[1:2] != (config.latent_channels,):
-        return tensors
-    extra = config.in_channels - config.latent_channels
-
-    def load() -> np.ndarray:
-        return np.pad(kernel.load(), ((0, 0), (0, extra), (0, 0), (0, 0)))
-
-    shape = (kernel.shape[0], config.in_channels, *kernel.shape[2:])
-    return {**tensors, "conv_in.weight": Tensor(shape, kernel.dtype, load)}
+    if vision := configs.get("vision"):
+        needed.append(
+            ("the vision tower's width", vision.width, "the resampler's input", configs["resampler"].embedding_dim)
+        )
+    for ours, size, theirs, other in needed:
+        if size != other:
+            raise UserError(f"the files do not belong together: {ours} is {size}, {theirs} {other}")
+    if words > text.vocab_size:
+        raise UserError(f"the tokenizer knows {words} tokens, the text encoder {text.vocab_size}: not from one model")
+    if resolution % vae.downscale:
+        raise UserError(f"--hfa-levels: the last size, {resolution}, must be a multiple of {vae.downscale}")

@@ -1,8 +1,8 @@
 """A MagDiff model on disk: a self-contained folder that needs nothing else to run.
 
-    model.json                       what the model is, where it came from, fingerprints of its parameters
-    unet/ vae/ text_encoder/ …       config.json and the parameters (Orbax, under params/)
-    tokenizer/                       as transformers reads it
+model.json                       what the model is, where it came from, fingerprints of its parameters
+unet/ vae/ text_encoder/ …       config.json, the parameters (Orbax, under params/) and their files' SHA256SUMS
+tokenizer/                       as transformers reads it
 """
 
 import dataclasses
@@ -20,11 +20,13 @@ from magdiff_jax.diffusion.schedule import ScheduleConfig
 from magdiff_jax.errors import UserError
 from magdiff_jax.models import COMPONENTS, Params
 from magdiff_jax.models.network import flatten
-from magdiff_jax.weights.files import read_json
+from magdiff_jax.weights.files import read_json, sha256, write_json
 
-FORMAT = 1
-# The file that makes a folder a model.
+# The file that makes a folder a model, and the format that it names.
 MARK = "model.json"
+FORMAT = "magdiff_jax 1"
+# Damage is looked for before Orbax reads: it may return wrong values, or leave its threads' errors on the screen.
+CHECKSUMS = "SHA256SUMS"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -36,14 +38,14 @@ class ModelConfig(Config):
         resolution: height and width in pixels that it was trained on.
         sda: subject-driven alignment: the subject is cut out by its mask. Without it (an ablation of the paper)
             the whole reference picture conditions the model.
-        old_attention_names: the VAE came with `query`, `key`, … for `to_q`, `to_k`, …
-        sources: SHA-256 sums of the files that the model was converted from, by file name.
+        other_names: components that came with the other one of the two namings in use (`weights/table.py`).
+        sources: the files that the model was converted from: folder and name by SHA-256 sum.
     """
 
     frames: int = 8
     resolution: int = 256
     sda: bool = True
-    old_attention_names: bool = False
+    other_names: tuple[str, ...] = ()
     sources: Mapping[str, str] = dataclasses.field(default_factory=dict)
 
     def __post_init__(self) -> None:
@@ -72,7 +74,7 @@ class Description(NamedTuple):
 
     model: ModelConfig
     schedule: ScheduleConfig
-    networks: Mapping[str, Config]
+    networks: Mapping[str, Any]
     fingerprints: Mapping[str, str]
 
     @property
@@ -86,9 +88,14 @@ def write_component(folder: Path, name: str, config: Config, params: Params) -> 
     import orbax.checkpoint as ocp
 
     (folder / name).mkdir()
-    _write_json(folder / name / "config.json", config.to_dict())
-    with ocp.Checkpointer(ocp.PyTreeCheckpointHandler()) as checkpointer:
+    write_json(folder / name / "config.json", config.to_dict())
+    # A file for each array, and no copy of the arrays before they are written: both take the parameters' memory again.
+    uncopied = ocp.type_handlers.NumpyHandler(deepcopy_host_arrays=False)
+    registry = ocp.type_handlers.create_type_handler_registry((np.ndarray, uncopied))
+    handler = ocp.PyTreeCheckpointHandler(use_ocdbt=False, type_handler_registry=registry)
+    with ocp.Checkpointer(handler) as checkpointer:
         checkpointer.save((folder / name / "params").absolute(), args=ocp.args.PyTreeSave(params))
+    (folder / name / CHECKSUMS).write_text("".join(f"{line}\n" for line in _checksums(folder / name)), encoding="utf-8")
     return fingerprint(params)
 
 
@@ -97,7 +104,7 @@ def write_description(
 ) -> None:
     """Write what says that a folder is a model; the last thing to write."""
     description = {"format": FORMAT, **model.to_dict(), "schedule": schedule.to_dict(), "fingerprints": fingerprints}
-    _write_json(folder / MARK, description)
+    write_json(folder / MARK, description)
 
 
 def read_description(folder: Path) -> Description:
@@ -106,12 +113,13 @@ def read_description(folder: Path) -> Description:
         raise UserError(f"{folder}: no MagDiff model ({MARK} is missing); make one with tools/convert_torch_weights.py")
     values = read_json(folder / MARK)
     if values.pop("format", None) != FORMAT:
-        raise UserError(f"{folder / 'model.json'}: not of format {FORMAT}; convert the model again")
-    fingerprints = values.pop("fingerprints", {})
-    unknown = set(fingerprints) - set(COMPONENTS)
-    if unknown or not {"unet", "vae", "text_encoder"} <= set(fingerprints):
-        raise UserError(f"{folder / 'model.json'}: lists the components {sorted(fingerprints)}; convert the model again")
-    schedule = _config(ScheduleConfig, values.pop("schedule", {}), folder / MARK)
+        raise UserError(f"{folder / MARK}: not of the format {FORMAT!r}; convert the model again")
+    fingerprints, schedule_values = values.pop("fingerprints", None), values.pop("schedule", None)
+    if not isinstance(fingerprints, dict) or not isinstance(schedule_values, dict):
+        raise UserError(f"{folder / MARK}: lacks fingerprints or schedule; convert the model again")
+    if not {"unet", "vae", "text_encoder"} <= set(fingerprints) <= set(COMPONENTS):
+        raise UserError(f"{folder / MARK}: lists the components {sorted(fingerprints)}; convert the model again")
+    schedule = _config(ScheduleConfig, schedule_values, folder / MARK)
     networks = {
         name: _config(COMPONENTS[name][1], read_json(folder / name / "config.json"), folder / name / "config.json")
         for name in fingerprints
@@ -134,6 +142,13 @@ def read_component(folder: Path, name: str, shapes: Params, expected: str) -> Pa
     import orbax.checkpoint as ocp
 
     path = (folder / name / "params").absolute()
+    sums = path.with_name(CHECKSUMS)
+    if not sums.is_file():
+        raise UserError(f"{sums}: no such file; convert or copy the model again")
+    written = sums.read_text(encoding="utf-8", errors="replace").splitlines()
+    if damaged := sorted(set(written) - set(_checksums(path.parent))):
+        names = ", ".join(line.split("  ")[-1] for line in damaged)
+        raise UserError(f"{path.parent}: damaged or missing: {names}; convert or copy the model again")
     as_numpy = jax.tree.map(lambda _: ocp.RestoreArgs(restore_type=np.ndarray), shapes)
     try:
         with ocp.Checkpointer(ocp.PyTreeCheckpointHandler()) as checkpointer:
@@ -146,12 +161,14 @@ def read_component(folder: Path, name: str, shapes: Params, expected: str) -> Pa
     return params
 
 
+def _checksums(folder: Path) -> list[str]:
+    """The files of a component's parameters, each in a line as `sha256sum` writes and checks it."""
+    paths = sorted(path for path in (folder / "params").rglob("*") if path.is_file())
+    return [f"{sha256(path)}  {path.relative_to(folder).as_posix()}" for path in paths]
+
+
 def _config(config: type[AnyConfig], values: Mapping[str, Any], path: Path) -> AnyConfig:
     try:
         return config.from_dict(values)
     except (ConfigError, TypeError) as error:
         raise UserError(f"{path}: {error}") from None
-
-
-def _write_json(path: Path, values: Mapping[str, Any]) -> None:
-    path.write_text(json.dumps(values, indent=2) + "\n", encoding="utf-8")

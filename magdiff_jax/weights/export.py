@@ -4,15 +4,15 @@
     open_clip_pytorch_model.bin       the vision tower, with open_clip_config.json
     unet/ vae/ text_encoder/ tokenizer/ scheduler/      as in a Stable Diffusion folder
     resampler/config.json             the width of the resampler's heads, which its tensors do not tell
+    exported_from.json                the MagDiff folder's model.json
 
-so that `from_torch` with base = the folder, checkpoints = MagDiff.pth and vision = open_clip_pytorch_model.bin makes
-the same model again, bit for bit.
+so that `from_torch` with base = the folder, checkpoints = MagDiff.pth, vision = open_clip_pytorch_model.bin and the
+options of the first conversion makes the same model again, bit for bit. Buffers that a source file had beside its
+parameters (such as `position_ids`, and the text tower beside OpenCLIP's vision tower) do not come back.
 """
 
-import json
-from collections.abc import Mapping
+import shutil
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
@@ -21,62 +21,65 @@ from magdiff_jax.models import build
 from magdiff_jax.models.network import flatten
 from magdiff_jax.replacing import check_replaceable, replacing
 from magdiff_jax.weights import directory, files, torch_configs
-from magdiff_jax.weights.convert import PREFIXES
-from magdiff_jax.weights.table import old_name, table
+from magdiff_jax.weights.sources import PREFIXES
+from magdiff_jax.weights.table import other_name, table
 
 # The suffixes of pickles (checkpoint, other weights), and of safetensors.
 FORMATS = {"pickle": (".pth", ".bin"), "safetensors": (".safetensors", ".safetensors")}
-PREFIXED = ("unet", "resampler")
+# The file that makes a folder an export, which may be replaced by another one.
+MARK = "exported_from.json"
 
 
 def to_torch(model: Path, out: Path, format: str = "pickle") -> None:
     """Write a model as PyTorch's files; `format` is one of FORMATS. Raises UserError where the model is damaged."""
     description = directory.read_description(model)
     checkpoint_suffix, suffix = FORMATS[format]
-    check_replaceable(out, f"MagDiff{checkpoint_suffix}")
+    check_replaceable(out, MARK)
     with replacing(out) as new:
         for folder in ("unet", "vae", "text_encoder", "scheduler", "resampler"):
             (new / folder).mkdir(parents=True)
         tokenizer.copy_files(model / "tokenizer", new / "tokenizer")
-        _write_json(new / "scheduler" / "scheduler_config.json", torch_configs.schedule_values(description.schedule))
+        files.write_json(
+            new / "scheduler" / "scheduler_config.json", torch_configs.schedule_values(description.schedule)
+        )
         checkpoint: dict[str, np.ndarray] = {}
         for name, config in description.networks.items():
             tensors = _tensors(model, name, description)
             match name:
                 case "unet":
-                    _write_json(new / "unet" / "config.json", torch_configs.unet_values(config))
+                    files.write_json(new / "unet" / "config.json", torch_configs.unet_values(config))
                     checkpoint |= tensors
                 case "resampler":
-                    _write_json(new / "resampler" / "config.json", config.to_dict())
+                    files.write_json(new / "resampler" / "config.json", config.to_dict())
                     checkpoint |= tensors
                 case "vae":
-                    _write_json(new / "vae" / "config.json", torch_configs.vae_values(config))
+                    files.write_json(new / "vae" / "config.json", torch_configs.vae_values(config))
                     _write(new / "vae" / f"diffusion_pytorch_model{suffix}", tensors)
                 case "text_encoder":
-                    _write_json(new / "text_encoder" / "config.json", torch_configs.text_values(config))
+                    files.write_json(new / "text_encoder" / "config.json", torch_configs.text_values(config))
                     stem = "model" if suffix == ".safetensors" else "pytorch_model"
                     _write(new / "text_encoder" / f"{stem}{suffix}", tensors)
                 case "vision":
-                    _write_json(new / "open_clip_config.json", torch_configs.vision_values(config))
+                    files.write_json(new / "open_clip_config.json", torch_configs.vision_values(config))
                     _write(new / f"open_clip_pytorch_model{suffix}", tensors)
         _write(new / f"MagDiff{checkpoint_suffix}", checkpoint)
+        shutil.copyfile(model / directory.MARK, new / MARK)
 
 
 def _tensors(model: Path, name: str, description: directory.Description) -> dict[str, np.ndarray]:
+    """A component's tensors by PyTorch's names; takes the memory of the component and of one tensor more."""
     network = build(name, description.networks[name])
-    params = directory.read_component(model, name, network.shapes, description.fingerprints[name])
-    leaves = dict(flatten(params))
-    rename = old_name if name == "vae" and description.model.old_attention_names else str
-    prefix = {"vision": "visual."}.get(name, PREFIXES[name] if name in PREFIXED else "")
-    return {prefix + rename(entry.name): entry.layout.to_torch(leaves[entry.path]) for entry in table(network)}
+    leaves = dict(flatten(directory.read_component(model, name, network.shapes, description.fingerprints[name])))
+    rename = other_name if name in description.model.other_names else str
+    prefix = {"unet": PREFIXES["unet"], "resampler": PREFIXES["resampler"], "vision": "visual."}.get(name, "")
+    return {
+        prefix + rename(entry.name): np.ascontiguousarray(entry.layout.to_torch(leaves.pop(entry.path)))
+        for entry in table(network)
+    }
 
 
-def _write(path: Path, tensors: Mapping[str, np.ndarray]) -> None:
+def _write(path: Path, tensors: dict[str, np.ndarray]) -> None:
     if path.suffix == ".safetensors":
         files.write_safetensors(path, tensors)
     else:
         files.write_pickle(path, tensors, lightning=path.suffix == ".pth")
-
-
-def _write_json(path: Path, values: Mapping[str, Any]) -> None:
-    path.write_text(json.dumps(values, indent=2) + "\n", encoding="utf-8")

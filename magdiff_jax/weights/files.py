@@ -1,11 +1,13 @@
 """Checkpoint files of PyTorch's world, read one tensor at a time.
 
 `.safetensors` needs nothing further. Pickles (`.bin`, `.pth`, `.pt`, `.ckpt`) are read by torch with
-`weights_only=True`, which builds tensors and plain containers and refuses everything else.
+`weights_only=True`, which builds tensors and plain containers and refuses everything else. They are mapped into
+memory, but for those of PyTorch before 1.6, which are held whole.
 """
 
 import hashlib
 import json
+import zipfile
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -26,6 +28,8 @@ SAFETENSORS_DTYPES = {
     "U8": np.uint8,
     "BOOL": np.bool_,
 }
+# Bytes that are read from a mapped pickle before it is mapped anew, which lets go of the pages read so far.
+REMAP_BYTES = 64 * 2**20
 PICKLES = (".bin", ".pth", ".pt", ".ckpt")
 # What a component's weights are called in a Stable Diffusion folder, best first.
 WEIGHT_NAMES = (
@@ -80,11 +84,16 @@ def read_json(path: Path) -> dict[str, Any]:
         values = json.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
         raise UserError(f"{path}: no such file") from None
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, RecursionError) as error:
         raise UserError(f"{path}: not readable as JSON ({error})") from None
     if not isinstance(values, dict):
         raise UserError(f"{path}: holds no JSON object")
     return values
+
+
+def write_json(path: Path, values: Mapping[str, Any]) -> None:
+    """The inverse of `read_json`."""
+    path.write_text(json.dumps(values, indent=2) + "\n", encoding="utf-8")
 
 
 def sha256(path: Path) -> str:
@@ -94,17 +103,21 @@ def sha256(path: Path) -> str:
 
 
 def write_safetensors(path: Path, tensors: Mapping[str, np.ndarray]) -> None:
+    """A `.safetensors` file as PyTorch's programs write it. Contiguous arrays are not copied."""
     from safetensors.numpy import save_file
 
     save_file({name: np.ascontiguousarray(array) for name, array in tensors.items()}, path, {"format": "pt"})
 
 
 def write_pickle(path: Path, tensors: Mapping[str, np.ndarray], *, lightning: bool) -> None:
-    """A PyTorch file: the state dict itself or, as Lightning has it, under the key `state_dict`."""
+    """A PyTorch file: the state dict itself or, as Lightning has it, under the key `state_dict`.
+
+    Contiguous writable arrays are not copied. Raises UserError without torch.
+    """
     torch = _torch(path)
 
     def tensor(array: np.ndarray) -> Any:
-        array = np.array(array, order="C")
+        array = np.require(array, requirements=("C", "W"))
         if array.dtype == ml_dtypes.bfloat16:
             return torch.from_numpy(array.view(np.int16)).view(torch.bfloat16)
         return torch.from_numpy(array)
@@ -124,9 +137,10 @@ def _joined(shards: list[Path]) -> Tensors:
 
 
 def _shards(index: Path) -> list[Path]:
-    names = set(read_json(index).get("weight_map", {}).values())
-    if not names:
-        raise UserError(f"{index}: names no shards")
+    weight_map = read_json(index).get("weight_map")
+    if not isinstance(weight_map, dict) or not weight_map:
+        raise UserError(f"{index}: names no shards (weight_map)")
+    names = set(map(str, weight_map.values()))
     for name in names:
         if Path(name).name != name:
             raise UserError(f"{index}: names the shard {name!r}, which is not in its folder")
@@ -154,34 +168,60 @@ def _read_safetensors(path: Path) -> Tensors:
         raise UserError(f"{path}: holds tensors of type {error}, which no weights have") from None
 
 
+class _Pickle:
+    """A pickled checkpoint whose tensors are read by name."""
+
+    def __init__(self, path: Path):
+        self.path = path
+        self.mapped = zipfile.is_zipfile(path)
+        self.state = self._open()
+        self._bytes_read = 0
+
+    def load(self, name: str) -> np.ndarray:
+        if self.mapped and self._bytes_read > REMAP_BYTES:
+            self.state, self._bytes_read = self._open(), 0
+        tensor = self.state[name].detach()
+        self._bytes_read += tensor.nbytes
+        return _to_numpy(tensor)
+
+    def _open(self) -> dict[str, Any]:
+        torch = _torch(self.path)
+        try:
+            contents = torch.load(self.path, map_location="cpu", weights_only=True, mmap=self.mapped)
+        except Exception as error:  # torch raises its own, pickle's, zipfile's and the system's errors alike
+            reason = str(error).splitlines()[0] if str(error) else type(error).__name__
+            raise UserError(
+                f"{self.path}: damaged, or holds more than tensors and plain containers, which is not read for "
+                f"safety's sake ({reason}); copy or download it again, or save its state dict alone"
+            ) from None
+        state = contents.get("state_dict", contents) if isinstance(contents, dict) else None
+        if not isinstance(state, dict):
+            raise UserError(f"{self.path}: holds no state dict")
+        tensors = {str(name): value for name, value in state.items() if isinstance(value, torch.Tensor)}
+        if not tensors:
+            raise UserError(f"{self.path}: holds no tensors")
+        return tensors
+
+
+def _to_numpy(tensor: Any) -> np.ndarray:
+    import torch
+
+    if tensor.dtype == torch.bfloat16:
+        return tensor.contiguous().view(torch.int16).numpy().view(ml_dtypes.bfloat16)
+    return tensor.numpy()
+
+
 def _read_pickle(path: Path) -> Tensors:
-    torch = _torch(path)
-    try:
-        contents = torch.load(path, map_location="cpu", weights_only=True, mmap=True)
-    except Exception as error:  # torch raises its own, pickle's, zipfile's and the system's errors alike
-        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
-        raise UserError(
-            f"{path}: truncated, or holds more than tensors ({reason}); only files that load with weights_only=True are read"
-        ) from None
-    state = contents.get("state_dict", contents) if isinstance(contents, dict) else None
-    if not isinstance(state, dict):
-        raise UserError(f"{path}: holds no state dict")
-    tensors = {name: value for name, value in state.items() if isinstance(value, torch.Tensor)}
-    if not tensors:
-        raise UserError(f"{path}: holds no tensors")
+    pickle = _Pickle(path)
 
-    def load(value: Any) -> np.ndarray:
-        if value.dtype == torch.bfloat16:
-            return value.contiguous().view(torch.int16).numpy().view(ml_dtypes.bfloat16)
-        return value.numpy()
+    def tensor(name: str, value: Any) -> Tensor:
+        try:
+            dtype = _to_numpy(value.new_empty(0)).dtype
+        except (TypeError, RuntimeError):
+            raise UserError(f"{path}: {name} is of type {value.dtype}, which no weights have") from None
+        return Tensor(tuple(value.shape), dtype, lambda: pickle.load(name))
 
-    def dtype(value: Any) -> np.dtype:
-        return np.dtype(ml_dtypes.bfloat16) if value.dtype == torch.bfloat16 else torch.empty(0, dtype=value.dtype).numpy().dtype
-
-    return {
-        name: Tensor(tuple(value.shape), dtype(value), lambda value=value: load(value))
-        for name, value in tensors.items()
-    }
+    return {name: tensor(name, value) for name, value in pickle.state.items()}
 
 
 def _torch(path: Path) -> Any:
@@ -189,6 +229,6 @@ def _torch(path: Path) -> Any:
         import torch
     except ImportError:
         raise UserError(
-            f"{path}: a PyTorch pickle needs torch; install it with: pip install 'magdiff_jax[convert]'"
+            f"{path}: PyTorch's pickles need torch; install it with: pip install 'magdiff_jax[convert]'"
         ) from None
     return torch

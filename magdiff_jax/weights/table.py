@@ -8,6 +8,7 @@ import re
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple
 
+import jax.numpy as jnp
 import numpy as np
 from flax import nnx
 
@@ -58,8 +59,13 @@ RENAMES: tuple[tuple[str, str | Callable[[re.Match[str]], str]], ...] = (
     (r"^(layers\.\d+)\.feed_forward\.out", r"\1.1.3"),
 )
 
-# What older VAE checkpoints call the parts of an attention → today's names.
-OLD_ATTENTION_NAMES = {"query": "to_q", "key": "to_k", "value": "to_v", "proj_attn": "to_out.0"}
+# What older VAE checkpoints call the parts of an attention, and the names in the table.
+ATTENTION_NAMES = {"query": "to_q", "key": "to_k", "value": "to_v", "proj_attn": "to_out.0"}
+# What transformers from version 5 on leaves away from the names of a text encoder.
+TEXT_PREFIX = "text_model."
+
+# Matches no name.
+NOTHING = r"(?!)"
 
 
 class Entry(NamedTuple):
@@ -84,7 +90,7 @@ def table(network: Network) -> list[Entry]:
     entries = []
     for path, shape in flatten(network.shapes):
         layer, leaf = modules[path[:-1]], str(path[-1])
-        layout = next((l for cls, l in KERNELS if leaf == "kernel" and isinstance(layer, cls)), Layout())
+        layout = next((kind for cls, kind in KERNELS if leaf == "kernel" and isinstance(layer, cls)), Layout())
         name = ".".join(str(key) for key in (*path[:-1], LEAVES.get(leaf, leaf)))
         for pattern, replacement in RENAMES:
             name = re.sub(pattern, replacement, name)
@@ -93,17 +99,20 @@ def table(network: Network) -> list[Entry]:
     return entries
 
 
-def new_name(name: str) -> str:
-    """Today's name of a parameter; only VAE attentions of older checkpoints have another."""
+def table_name(name: str) -> str:
+    """The name in the table of a parameter that some files call otherwise: VAE attentions and text encoders."""
+    if re.match(r"embeddings\.|encoder\.layers\.|final_layer_norm\.", name):
+        return TEXT_PREFIX + name
     return re.sub(
-        r"(attentions\.\d+)\.(query|key|value|proj_attn)\.", lambda m: f"{m[1]}.{OLD_ATTENTION_NAMES[m[2]]}.", name
+        r"(attentions\.\d+)\.(query|key|value|proj_attn)\.", lambda m: f"{m[1]}.{ATTENTION_NAMES[m[2]]}.", name
     )
 
 
-def old_name(name: str) -> str:
-    """The inverse of `new_name`."""
-    names = {new: old for old, new in OLD_ATTENTION_NAMES.items()}
-    return re.sub(r"(attentions\.\d+)\.(to_[qkv]|to_out\.0)\.", lambda m: f"{m[1]}.{names[m[2]]}.", name)
+def other_name(name: str) -> str:
+    """The inverse of `table_name`, for the parameters of a VAE or a text encoder."""
+    names = {ours: theirs for theirs, ours in ATTENTION_NAMES.items()}
+    name = re.sub(r"(attentions\.\d+)\.(to_[qkv]|to_out\.0)\.", lambda m: f"{m[1]}.{names[m[2]]}.", name)
+    return name.removeprefix(TEXT_PREFIX)
 
 
 def match(
@@ -111,13 +120,13 @@ def match(
     sources: Sequence[Mapping[str, Any]],
     *,
     what: str,
-    may_lack: str = "$^",
+    may_lack: str = NOTHING,
 ) -> dict[str, Any]:
     """Match checkpoints' tensors to a network's parameters, strictly.
 
     Args:
         entries: the network's table.
-        sources: tensors (anything with a shape) by name; a later source takes the place of an earlier one.
+        sources: tensors (with shape and dtype) by name; a later source takes the place of an earlier one.
         what: the sources' name in the error.
         may_lack: pattern of PyTorch names that the sources may do without.
 
@@ -125,21 +134,25 @@ def match(
         The tensor for each of PyTorch's names that the sources hold.
 
     Raises:
-        UserError: lists every unmatched source key, unfilled target, double match and shape mismatch.
+        UserError: lists every unmatched source key, unfilled target, double match, shape mismatch and type that
+            is not floating.
     """
     wanted = {entry.name: entry.shape for entry in entries}
     found: dict[str, Any] = {}
-    problems: dict[str, list[str]] = {"unknown": [], "double": [], "missing": [], "of another shape": []}
+    kinds = ("unknown", "double", "missing", "of another shape", "of no floating type")
+    problems: dict[str, list[str]] = {kind: [] for kind in kinds}
     for source in sources:
         names: dict[str, str] = {}
         for key, tensor in source.items():
-            name = new_name(key)
+            name = table_name(key)
             if name in names:
                 problems["double"].append(f"{names[name]} and {key}")
             elif name not in wanted:
                 problems["unknown"].append(key)
             elif tuple(tensor.shape) != wanted[name]:
                 problems["of another shape"].append(f"{key} {tuple(tensor.shape)}, needs {wanted[name]}")
+            elif not jnp.issubdtype(tensor.dtype, jnp.floating):
+                problems["of no floating type"].append(f"{key} {tensor.dtype}")
             names[name] = key
             found[name] = tensor
     problems["missing"] = [name for name in wanted if name not in found and not re.search(may_lack, name)]

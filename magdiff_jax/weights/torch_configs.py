@@ -5,10 +5,11 @@ What our networks do not compute is refused: a setting that changes the mathemat
 
 import math
 import re
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from typing import Any
 
-from magdiff_jax.config import AnyConfig, Config, ConfigError
+from magdiff_jax.config import Config, ConfigError
 from magdiff_jax.diffusion.schedule import ScheduleConfig
 from magdiff_jax.errors import UserError
 from magdiff_jax.models import (
@@ -54,13 +55,31 @@ UNET_FIXED: dict[str, tuple[Any, ...]] = {
 }
 VAE_FIXED: dict[str, tuple[Any, ...]] = {
     "act_fn": ("silu",),
+    "latents_mean": (None,),
+    "latents_std": (None,),
     "mid_block_add_attention": (True,),
     "shift_factor": (None,),
     "use_post_quant_conv": (True,),
     "use_quant_conv": (True,),
 }
 TEXT_FIXED: dict[str, tuple[Any, ...]] = {"layer_norm_eps": (1e-5,)}
-SCHEDULE_FIXED: dict[str, tuple[Any, ...]] = {"clip_sample": (False,), "thresholding": (False,), "trained_betas": (None,)}
+VISION_FIXED: dict[str, tuple[Any, ...]] = {"quick_gelu": (False,)}
+SCHEDULE_FIXED: dict[str, tuple[Any, ...]] = {
+    "clip_sample": (False,),
+    "thresholding": (False,),
+    "trained_betas": (None,),
+}
+
+# What diffusers and transformers take for settings that a file does not have, where our defaults differ.
+UNET_DEFAULTS: dict[str, Any] = {"use_linear_projection": False, "cross_attention_dim": 1280, "attention_head_dim": 8}
+VAE_DEFAULTS: dict[str, Any] = {"block_out_channels": [64], "layers_per_block": 1}
+TEXT_DEFAULTS: dict[str, Any] = {
+    "hidden_size": 512,
+    "intermediate_size": 2048,
+    "num_hidden_layers": 12,
+    "num_attention_heads": 8,
+    "hidden_act": "quick_gelu",
+}
 
 # OpenCLIP's published widths → heads, which a checkpoint's tensors do not tell.
 VISION_HEADS = {768: 12, 1024: 16, 1280: 16, 1408: 16, 1664: 16}
@@ -68,24 +87,19 @@ RESAMPLER_DIM_HEAD = 64
 
 
 def unet_config(values: Values, where: str, *, apa: bool, hfa_levels: tuple[int, ...]) -> UNetConfig:
-    """From the `config.json` of a Stable Diffusion or VidRD U-Net; absent settings have diffusers' defaults."""
-    _check_fixed(values, UNET_FIXED, where)
-    levels = len(values.get("block_out_channels", UNetConfig.block_out_channels))
-    # Stable Diffusion's name is a known misnomer: the setting counts heads.
-    heads = values.get("attention_head_dim", 8)
-    ours = {
-        "use_linear_projection": False,
-        "cross_attention_dim": 1280,
-        **_common(values, UNetConfig),
-        "latent_channels": values.get("out_channels", 4),
-        "num_attention_heads": heads if isinstance(heads, list) else [heads] * levels,
-        "apa": apa,
-        "hfa_levels": list(hfa_levels),
-    }
-    for key in ("down_block_types", "up_block_types"):
-        if key in values:
-            ours[key] = [kind.replace("2D", "3D") for kind in values[key]]
-    return _build(UNetConfig, ours, where)
+    """From the `config.json` of a Stable Diffusion or VidRD U-Net."""
+    with _complaints(where):
+        values = UNET_DEFAULTS | _checked(values, UNET_FIXED)
+        ours = _common(values, UNetConfig)
+        for key in ("down_block_types", "up_block_types"):
+            if key in ours:
+                ours[key] = [kind.replace("2D", "3D") for kind in ours[key]]
+        # Stable Diffusion's name is a known misnomer: the setting counts heads.
+        heads = values["attention_head_dim"]
+        levels = len(ours.get("block_out_channels", UNetConfig.block_out_channels))
+        ours["num_attention_heads"] = heads if isinstance(heads, list) else [heads] * levels
+        ours["latent_channels"] = values.get("out_channels", UNetConfig.latent_channels)
+        return UNetConfig.from_dict({**ours, "apa": apa, "hfa_levels": list(hfa_levels)})
 
 
 def unet_values(config: UNetConfig) -> dict[str, Any]:
@@ -99,8 +113,8 @@ def unet_values(config: UNetConfig) -> dict[str, Any]:
 
 def vae_config(values: Values, where: str) -> VAEConfig:
     """From the `config.json` of an AutoencoderKL."""
-    _check_fixed(values, VAE_FIXED, where)
-    return _build(VAEConfig, _common(values, VAEConfig), where)
+    with _complaints(where):
+        return VAEConfig.from_dict(_common(VAE_DEFAULTS | _checked(values, VAE_FIXED), VAEConfig))
 
 
 def vae_values(config: VAEConfig) -> dict[str, Any]:
@@ -112,8 +126,8 @@ def vae_values(config: VAEConfig) -> dict[str, Any]:
 
 def text_config(values: Values, where: str) -> ClipTextConfig:
     """From the `config.json` of a CLIPTextModel."""
-    _check_fixed(values, TEXT_FIXED, where)
-    return _build(ClipTextConfig, _common(values, ClipTextConfig), where)
+    with _complaints(where):
+        return ClipTextConfig.from_dict(_common(TEXT_DEFAULTS | _checked(values, TEXT_FIXED), ClipTextConfig))
 
 
 def text_values(config: ClipTextConfig) -> dict[str, Any]:
@@ -121,7 +135,7 @@ def text_values(config: ClipTextConfig) -> dict[str, Any]:
     return {"model_type": "clip_text_model", "architectures": ["CLIPTextModel"], **config.to_dict()}
 
 
-def vision_config(shapes: Shapes, open_clip: Values, where: str) -> VisionConfig:
+def vision_config(shapes: Shapes, open_clip: Values, where: str, *, bgr: bool = False) -> VisionConfig:
     """From the tensors of an OpenCLIP vision tower and its `open_clip_config.json` (empty where there is none)."""
     try:
         width, _, patch_size, _ = shapes["visual.conv1.weight"]
@@ -129,20 +143,24 @@ def vision_config(shapes: Shapes, open_clip: Values, where: str) -> VisionConfig
         hidden = shapes["visual.transformer.resblocks.0.mlp.c_fc.weight"][0]
     except (KeyError, ValueError, IndexError):
         raise UserError(f"{where}: holds no OpenCLIP vision tower (visual.conv1, visual.proj, …)") from None
-    tower = open_clip.get("model_cfg", {}).get("vision_cfg", {})
-    heads = width // tower["head_width"] if "head_width" in tower else VISION_HEADS.get(width)
-    if heads is None:
-        raise UserError(f"{where}: width {width} is none of OpenCLIP's; put its open_clip_config.json beside the file")
-    ours = {
-        "image_size": math.isqrt(tokens - 1) * patch_size,
-        "patch_size": patch_size,
-        "width": width,
-        "layers": _count(shapes, r"visual\.transformer\.resblocks\.(\d+)\."),
-        "heads": heads,
-        "mlp_ratio": hidden / width,
-        "output_dim": output_dim,
-    }
-    return _build(VisionConfig, ours, where)
+    with _complaints(where):
+        model = _checked(open_clip.get("model_cfg", {}), VISION_FIXED)
+        head_width = model.get("vision_cfg", {}).get("head_width")
+        heads = VISION_HEADS.get(width) if head_width is None else _divided(width, head_width)
+        if heads is None:
+            raise ConfigError(f"width {width} is none of OpenCLIP's; put its open_clip_config.json beside the file")
+        return VisionConfig.from_dict(
+            {
+                "image_size": math.isqrt(tokens - 1) * patch_size,
+                "patch_size": patch_size,
+                "width": width,
+                "layers": _count(shapes, r"visual\.transformer\.resblocks\.(\d+)\."),
+                "heads": heads,
+                "mlp_ratio": hidden / width,
+                "output_dim": output_dim,
+                "bgr": bgr,
+            }
+        )
 
 
 def vision_values(config: VisionConfig) -> dict[str, Any]:
@@ -160,25 +178,27 @@ def resampler_config(shapes: Shapes, values: Values, where: str) -> ResamplerCon
         output_dim, embedding_dim = shapes["proj_out.weight"][0], shapes["proj_in.weight"][1]
     except (KeyError, ValueError, IndexError):
         raise UserError(f"{where}: holds no resampler (latents, proj_in, layers, …)") from None
-    dim_head = values.get("dim_head", min(RESAMPLER_DIM_HEAD, inner))
-    ours = {
-        "dim": dim,
-        "depth": _count(shapes, r"layers\.(\d+)\."),
-        "dim_head": dim_head,
-        "heads": inner // dim_head,
-        "num_queries": queries,
-        "embedding_dim": embedding_dim,
-        "output_dim": output_dim,
-        "ff_mult": hidden // dim,
-    }
-    return _build(ResamplerConfig, ours, where)
+    with _complaints(where):
+        dim_head = values.get("dim_head", min(RESAMPLER_DIM_HEAD, inner))
+        return ResamplerConfig.from_dict(
+            {
+                "dim": dim,
+                "depth": _count(shapes, r"layers\.(\d+)\."),
+                "dim_head": dim_head,
+                "heads": _divided(inner, dim_head),
+                "num_queries": queries,
+                "embedding_dim": embedding_dim,
+                "output_dim": output_dim,
+                "ff_mult": hidden // dim,
+            }
+        )
 
 
 def schedule_config(values: Values, where: str) -> ScheduleConfig:
     """From a `scheduler_config.json`, whichever sampler it names; absent settings are Stable Diffusion's."""
-    _check_fixed(values, SCHEDULE_FIXED, where)
-    ours = {**_common(values, ScheduleConfig), "zero_terminal_snr": values.get("rescale_betas_zero_snr", False)}
-    return _build(ScheduleConfig, ours, where)
+    with _complaints(where):
+        ours = _common(_checked(values, SCHEDULE_FIXED), ScheduleConfig)
+        return ScheduleConfig.from_dict({**ours, "zero_terminal_snr": values.get("rescale_betas_zero_snr", False)})
 
 
 def schedule_values(config: ScheduleConfig) -> dict[str, Any]:
@@ -188,10 +208,20 @@ def schedule_values(config: ScheduleConfig) -> dict[str, Any]:
     return {"_class_name": "DDIMScheduler", **values, "clip_sample": False}
 
 
-def _check_fixed(values: Values, fixed: Mapping[str, tuple[Any, ...]], where: str) -> None:
+@contextmanager
+def _complaints(where: str) -> Iterator[None]:
+    """Says in which file impossible settings, or settings of another type, are."""
+    try:
+        yield
+    except (ConfigError, TypeError, ValueError, AttributeError, ZeroDivisionError) as error:
+        raise UserError(f"{where}: {error}") from None
+
+
+def _checked(values: Values, fixed: Mapping[str, tuple[Any, ...]]) -> dict[str, Any]:
     for key, allowed in fixed.items():
         if key in values and values[key] not in allowed:
-            raise UserError(f"{where}: {key} = {values[key]!r} is not supported, {allowed[0]!r} is")
+            raise ConfigError(f"{key} = {values[key]!r} is not supported, {allowed[0]!r} is")
+    return dict(values)
 
 
 def _common(values: Values, config: type[Config]) -> dict[str, Any]:
@@ -199,11 +229,11 @@ def _common(values: Values, config: type[Config]) -> dict[str, Any]:
     return {key: value for key, value in values.items() if key in names}
 
 
-def _build(config: type[AnyConfig], values: Values, where: str) -> AnyConfig:
-    try:
-        return config.from_dict(values)
-    except (ConfigError, TypeError) as error:
-        raise UserError(f"{where}: {error}") from None
+def _divided(width: int, head_width: int) -> int:
+    heads, rest = divmod(width, head_width)
+    if rest:
+        raise ConfigError(f"width {width} is not made of heads of width {head_width}")
+    return heads
 
 
 def _count(shapes: Shapes, pattern: str) -> int:

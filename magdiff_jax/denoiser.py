@@ -1,0 +1,147 @@
+"""The sampler around the U-Net: both guidance branches and one DDIM step in one compiled program."""
+
+from collections.abc import Callable, Sequence
+from functools import partial
+
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Float
+from tqdm import tqdm
+
+from magdiff_jax.conditioning import AnyArray, Keys, Latents, Subject
+from magdiff_jax.diffusion import noise
+from magdiff_jax.diffusion.ddim import Steps, ddim_step, make_steps
+from magdiff_jax.diffusion.sampling import fresh_scale, guide, sample_clips
+from magdiff_jax.diffusion.schedule import ScheduleConfig
+from magdiff_jax.diffusion.settings import Settings
+from magdiff_jax.errors import UserError
+from magdiff_jax.models import Component, Condition, Network, Params
+
+# Called with (clip, step, latents) after every step.
+OnStep = Callable[[int, int, Latents], None]
+
+# Stream of a seed's starting noise, and from it on those of further clips; the steps' own count from 0.
+STREAM = 1_000_000
+
+
+def start_noise(keys: Keys, clip: int, shape: tuple[int, ...], correlation: float) -> Latents:
+    """The keys' starting noise, [batch, *shape], for a clip of a long video."""
+    return noise.progressive(noise.normal(keys, STREAM + clip, shape), correlation)
+
+
+class Denoiser:
+    """Sampling with a U-Net under a schedule. Compiles once for each shape of its inputs."""
+
+    def __init__(self, unet: Component, schedule: ScheduleConfig):
+        self._unet = unet
+        self._schedule = schedule
+        self._condition = jax.jit(partial(unet.network.apply, method="condition"))
+        self._step = jax.jit(partial(guided_step, unet.network, schedule.prediction_type))
+
+    def __call__(
+        self,
+        text: AnyArray,
+        negative_text: AnyArray,
+        subject: Subject,
+        latents: AnyArray,
+        keys: Keys,
+        settings: Settings,
+        *,
+        fresh: Sequence[AnyArray] | None = None,
+        on_step: OnStep | None = None,
+        progress: bool = True,
+    ) -> list[Latents]:
+        """Denoise clips from explicit embeddings, subject latents and noise.
+
+        Args:
+            text, negative_text: prompt tokens, [batch, token, channel], from the text encoder.
+            subject: of every clip, see `conditioning.encode_subjects`. The unconditional branch keeps it (released code).
+            latents: starting noise of the first clip, [batch, frame, height, width, channel].
+            keys: one for each clip of the batch, for η's noise and that of further clips.
+            settings: how to sample.
+            fresh: fresh noise of the further clips, of standard deviation `fresh_scale(settings)`, instead
+                of the keys'.
+            on_step: called with (clip, step, latents) after every step.
+            progress: show a progress bar.
+
+        Returns:
+            The denoised latents of each of the `num_clips` clips.
+
+        Raises:
+            UserError: an array that does not fit.
+        """
+        self._check(text, negative_text, subject, latents, keys)
+        latents = jnp.asarray(latents, jnp.float32)
+        for part in fresh or ():
+            require_shape("fresh", part, *latents.shape)
+        both = jax.tree.map(lambda leaf: jnp.concatenate([leaf, leaf]), subject)
+        condition = self._condition(self._unet.params, jnp.concatenate([negative_text, text]), *both)
+        if fresh is None:
+            fresh = [
+                fresh_scale(settings) * start_noise(keys, clip, latents.shape[1:], settings.noise_correlation)
+                for clip in range(1, settings.num_clips)
+            ]
+        steps = make_steps(self._schedule, settings.steps, settings.eta)
+        # A whole number would be another type to the compiled step.
+        guidance_scale = float(settings.guidance_scale)
+
+        def step_function(latents: Latents, step: Steps, index: int) -> Latents:
+            return self._step(self._unet.params, condition, latents, step, guidance_scale, keys, index)
+
+        run = sample_clips(step_function, latents, fresh, steps, settings)
+        total = settings.steps * (1 + len(fresh))
+        results: list[Latents] = []
+        previous = jnp.zeros(())
+        for index, current in enumerate(tqdm(run, total=total, desc="sampling", unit="step", disable=not progress)):
+            clip, step = divmod(index, settings.steps)
+            if on_step is not None:
+                on_step(clip, step, current)
+            if step == settings.steps - 1:
+                results.append(current)
+            # One step behind: the bar tells the truth, and the device always has its next step waiting.
+            jax.block_until_ready(previous)
+            previous = current
+        return results
+
+    def _check(self, text: AnyArray, negative_text: AnyArray, subject: Subject, latents: AnyArray, keys: Keys) -> None:
+        batch, unet = len(keys), self._unet.config
+        require_shape("latents", latents, batch, None, None, None, unet.latent_channels)
+        require_shape("text", text, batch, None, unet.cross_attention_dim)
+        require_shape("negative_text", negative_text, *text.shape)
+        if unet.apa:
+            require_shape("subject.image_tokens", subject.image_tokens, batch, None, unet.cross_attention_dim)
+        if len(subject.latents) != len(unet.hfa_levels):
+            raise UserError(
+                f"subject.latents: {len(subject.latents)} arrays, must be one for each of {unet.hfa_levels}"
+            )
+        for level in subject.latents[:-1]:
+            require_shape("subject.latents", level, *latents.shape[:2], None, None, unet.latent_channels)
+        for level in subject.latents[-1:]:
+            require_shape("subject.latents[-1]", level, *latents.shape)
+
+
+def guided_step(
+    unet: Network,
+    prediction_type: str,
+    params: Params,
+    condition: Condition,
+    latents: Latents,
+    step: Steps,
+    guidance_scale: float | Float[Array, ""],
+    keys: Keys,
+    index: int | Array,
+) -> Latents:
+    """One DDIM step with both guidance branches in one batch; the network predicts, float32 does the rest."""
+    timesteps = jnp.full(2 * latents.shape[0], step.timestep)
+    prediction = unet.apply(params, jnp.concatenate([latents, latents]), timesteps, condition)
+    guided = guide(*jnp.split(prediction.astype(jnp.float32), 2), guidance_scale)
+    drawn = noise.normal(keys, index, latents.shape[1:])
+    return ddim_step(latents, guided, step, drawn, prediction_type)
+
+
+def require_shape(name: str, array: AnyArray | None, *sizes: int | None) -> None:
+    """Raises UserError where `array` has another shape; None stands for any size."""
+    shape = None if array is None else array.shape
+    if shape is None or len(shape) != len(sizes) or any(b not in (None, a) for a, b in zip(shape, sizes, strict=True)):
+        allowed = ", ".join("any" if size is None else str(size) for size in sizes)
+        raise UserError(f"{name}: has the shape {shape}, must have ({allowed})")
