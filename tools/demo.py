@@ -49,7 +49,8 @@ def main(arguments: list[str]) -> None:
     )
     call(
         *("-m", "magdiff_jax.edit", "--model", model, "--video", bikes, "--subject-box", CYCLIST_BOX),
-        *("--prompt", "a man on a bike in the snow", "--start", "120", "--stride", "2", "--height", "64", "--width", "152", "--out", args.out / "bikes.mp4", *sampling),
+        *("--start", "120", "--stride", "2", "--height", "64", "--width", "152"),
+        *("--prompt", "a man on a bike in the snow", "--out", args.out / "bikes.mp4", *sampling),
     )
 
 
@@ -145,8 +146,9 @@ def write_tokenizer(folder: Path) -> int:
     write_json(folder / "vocab.json", {token: index for index, token in enumerate(vocabulary)})
     merges = "\n".join(" ".join(pair) for pair in learned["merges"])
     (folder / "merges.txt").write_text(f"#version: 0.2\n{merges}\n", encoding="utf-8")
+    settings = {"tokenizer_class": "CLIPTokenizer", "model_max_length": 77}
     special = {"bos_token": start, "eos_token": end, "unk_token": end, "pad_token": "!"}
-    write_json(folder / "tokenizer_config.json", {"tokenizer_class": "CLIPTokenizer", "model_max_length": 77, **special})
+    write_json(folder / "tokenizer_config.json", settings | special)
     return len(vocabulary)
 
 

@@ -102,7 +102,11 @@ def _open_animation(path: Path) -> Iterator[_Frame]:
     for picture, seconds in read_animation(path):
         # Browsers show frames with almost no duration for a tenth of a second.
         shown = seconds if seconds > Fraction(1, 100) else Fraction(1, 10)
-        yield lambda picture=picture: picture, shown
+        yield partial(_itself, picture), shown
+
+
+def _itself(picture: Picture) -> Picture:
+    return picture
 
 
 def _open_video(path: Path) -> Iterator[_Frame]:

@@ -15,6 +15,25 @@ from magdiff_jax.models.resampler import Resampler
 from magdiff_jax.models.unet import Condition, UNet
 from magdiff_jax.models.vae import VAE
 
+__all__ = [
+    "COMPONENTS",
+    "VAE",
+    "ClipText",
+    "ClipTextConfig",
+    "ClipVision",
+    "Component",
+    "Condition",
+    "Network",
+    "Params",
+    "Resampler",
+    "ResamplerConfig",
+    "UNet",
+    "UNetConfig",
+    "VAEConfig",
+    "VisionConfig",
+    "build",
+]
+
 # The five networks of a MagDiff model, by the names under which they are stored and called.
 COMPONENTS = {
     "unet": (UNet, UNetConfig),

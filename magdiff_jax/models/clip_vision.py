@@ -1,6 +1,5 @@
 """OpenCLIP's vision tower and its preprocessing; names are PyTorch's (`visual.…`)."""
 
-import jax
 import jax.numpy as jnp
 import numpy as np
 from flax import nnx

@@ -136,7 +136,8 @@ class ClipTextConfig(Config):
             "num_attention_heads",
             "max_position_embeddings",
         )
-        self._require("num_attention_heads", self.hidden_size % self.num_attention_heads == 0, "a divisor of hidden_size")
+        divides = self.hidden_size % self.num_attention_heads == 0
+        self._require("num_attention_heads", divides, "a divisor of hidden_size")
         self._require("hidden_act", self.hidden_act in ACTIVATIONS, f"one of {ACTIVATIONS}")
 
 

@@ -70,7 +70,7 @@ def run_layer(
     layer: Layer,
     x: Video,
     time: Float[Array, "batch time"],
-    keys_values: KeysValues | None,
+    keys_values: KeysValues,
     dropout_key: PRNGKeyArray | None,
 ) -> Video:
     x = layer.resnet(x, time)
@@ -257,7 +257,7 @@ class UNet(nnx.Module):
                 if skips is not None:
                     x = jnp.concatenate([x, skips.pop()], axis=-1)
                 key = None if dropout_key is None else jax.random.fold_in(dropout_key, next(index))
-                x = run(layer, x, time, next(keys_values) if layer.transformer is not None else None, key)
+                x = run(layer, x, time, next(keys_values) if layer.transformer is not None else (), key)
                 if collect is not None:
                     collect.append(x)
             return x
