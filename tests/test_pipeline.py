@@ -5,7 +5,6 @@ The subject is a real photo; the weights are not trained, so that a video is jud
 
 import dataclasses
 import re
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -301,16 +300,14 @@ def test_a_model_without_vision_tower_says_so(pipe: MagDiff) -> None:
         variant(pipe, vision=None).generate(PROMPT, CAT, MASK, **FEW)
 
 
-def test_bfloat16_stays_near_float32(pipe: MagDiff, model_folder: Path) -> None:
+def test_bfloat16_ends_at_the_network_s_edge(pipe: MagDiff, model_folder: Path) -> None:
+    """How near it stays is measured at the U-Net; here, that the sampler's own arithmetic is in float32."""
     half = MagDiff.load(model_folder, "bfloat16")
     assert {leaf.dtype.name for leaf in jax.tree.leaves(half.unet.params)} == {"bfloat16"}
-    told: dict[str, jax.Array] = {}
-    for name, model in (("half", half), ("full", pipe)):
-        keep = partial(told.__setitem__, name)
-        model.generate(PROMPT, CAT, MASK, guidance_scale=1.0, on_step=lambda *now, keep=keep: keep(now[2]), **FEW)
-    assert told["half"].dtype == jnp.float32
-    error = jnp.abs(told["half"] - told["full"]).mean() / jnp.abs(told["full"]).mean()
-    assert 1e-5 < error < 0.1
+    condition, latents, step = arguments(pipe)
+    after = jax.eval_shape(half.sample._step, half.unet.params, condition, latents, step, 7.5, seed_keys([0]), 0)
+    assert after.dtype == jnp.float32
+    assert half.encode_prompts([PROMPT]).dtype == jnp.bfloat16
 
 
 @pytest.mark.parametrize(

@@ -41,7 +41,7 @@ def test_a_prompt_that_just_fits_is_not_cut(tokenizer: Tokenizer) -> None:
 def test_what_is_cut_off_is_quoted(tokenizer: Tokenizer) -> None:
     prompt = f"{words(74)} walking on the beach"
     expected = "the prompt has 80 tokens, the model takes 77; lost: 'on the beach'"
-    with pytest.warns(UserWarning) as caught:
+    with pytest.warns(UserWarning, match="lost") as caught:
         ids = tokenizer(["a cat", prompt])
     assert [str(warning.message) for warning in caught] == [expected]
     np.testing.assert_array_equal(ids[1], tokenizer([f"{words(74)} walking"])[0])

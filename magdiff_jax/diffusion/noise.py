@@ -1,6 +1,7 @@
 """Noise that depends on its own seed alone, whatever batch it is drawn in."""
 
 from collections.abc import Sequence
+from functools import partial
 
 import jax
 import jax.numpy as jnp
@@ -12,6 +13,7 @@ def seed_keys(seeds: Sequence[int]) -> Key[Array, " batch"]:
     return jnp.stack([jax.random.key(seed) for seed in seeds])
 
 
+@partial(jax.jit, static_argnames="shape")
 def normal(
     keys: Key[Array, " batch"], stream: int | Int[Array, ""], shape: tuple[int, ...]
 ) -> Float[Array, "batch *shape"]:
@@ -19,7 +21,10 @@ def normal(
     return jax.vmap(lambda key: jax.random.normal(jax.random.fold_in(key, stream), shape))(keys)
 
 
-def progressive(noise: Float[Array, "batch frame *shape"], alpha: float) -> Float[Array, "batch frame *shape"]:
+@jax.jit
+def progressive(
+    noise: Float[Array, "batch frame *shape"], alpha: float | Float[Array, ""]
+) -> Float[Array, "batch frame *shape"]:
     """Correlate independent noise over the frames: the progressive noise prior (Ge et al. 2023, eq. 5).
 
     Frame f is α/√(1+α²) · frame f-1 + 1/√(1+α²) · its own noise: unit variance throughout; α = 0 changes nothing.

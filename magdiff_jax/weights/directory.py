@@ -120,7 +120,7 @@ def read_description(folder: Path) -> Description:
     if not {"unet", "vae", "text_encoder"} <= set(fingerprints) <= set(COMPONENTS):
         raise UserError(f"{folder / MARK}: lists the components {sorted(fingerprints)}; convert the model again")
     schedule = _config(ScheduleConfig, schedule_values, folder / MARK)
-    networks = {
+    networks: dict[str, Any] = {
         name: _config(COMPONENTS[name][1], read_json(folder / name / "config.json"), folder / name / "config.json")
         for name in fingerprints
     }

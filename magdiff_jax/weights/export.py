@@ -22,7 +22,7 @@ from magdiff_jax.models.network import flatten
 from magdiff_jax.replacing import check_replaceable, replacing
 from magdiff_jax.weights import directory, files, torch_configs
 from magdiff_jax.weights.sources import PREFIXES
-from magdiff_jax.weights.table import other_name, table
+from magdiff_jax.weights.table import Layout, other_name, table
 
 # The suffixes of pickles (checkpoint, other weights), and of safetensors.
 FORMATS = {"pickle": (".pth", ".bin"), "safetensors": (".safetensors", ".safetensors")}
@@ -72,10 +72,14 @@ def _tensors(model: Path, name: str, description: directory.Description) -> dict
     leaves = dict(flatten(directory.read_component(model, name, network.shapes, description.fingerprints[name])))
     rename = other_name if name in description.model.other_names else str
     prefix = {"unet": PREFIXES["unet"], "resampler": PREFIXES["resampler"], "vision": "visual."}.get(name, "")
-    return {
-        prefix + rename(entry.name): np.ascontiguousarray(entry.layout.to_torch(leaves.pop(entry.path)))
-        for entry in table(network)
-    }
+    return {prefix + rename(entry.name): _turned_in_place(entry.layout, leaves[entry.path]) for entry in table(network)}
+
+
+def _turned_in_place(layout: Layout, array: np.ndarray) -> np.ndarray:
+    turned = layout.to_torch(array)
+    in_place = array.reshape(turned.shape)
+    in_place[...] = turned.copy()
+    return in_place
 
 
 def _write(path: Path, tensors: dict[str, np.ndarray]) -> None:

@@ -25,7 +25,8 @@ def predict(recording: Recording, params: Params, name: str, **options: Any) -> 
     latents = network.config.latent_channels
     noise, subject = (sample[..., :latents], (sample[..., latents:],)) if recording.hfa else (sample, ())
     condition = network.apply(params, text, image, subject, method="condition")
-    prediction = network.apply(params, noise, jnp.asarray(recording.inputs["timestep"], jnp.int32), condition, **options)
+    timesteps = jnp.asarray(recording.inputs["timestep"], jnp.int32)
+    prediction = network.apply(params, noise, timesteps, condition, **options)
     return jnp.moveaxis(prediction, -1, 1)
 
 
@@ -53,7 +54,8 @@ def test_unet_gradients(path: Path, remat: bool) -> None:
     value, gradient = jax.jit(jax.value_and_grad(loss))(unet.component.params)
     assert_close(value, recording.outputs["loss"], TOLERANCE)
     leaves = dict(flatten(gradient))
-    ours = {entry.name: entry.layout.to_torch(np.asarray(leaves[entry.path])) for entry in table(unet.component.network)}
+    entries = table(unet.component.network)
+    ours = {entry.name: entry.layout.to_torch(np.asarray(leaves[entry.path])) for entry in entries}
     recorded_norms = {n.removeprefix("grad_norm/") for n in recording.outputs if n.startswith("grad_norm/")}
     assert recorded_norms == set(ours)
     for name, array in ours.items():

@@ -61,8 +61,7 @@ CASES = {
         sda=False,
     ),
     "bfloat16-pickle-without-hfa": Case(BFLOAT16, "pickle", dataclasses.replace(UNET, hfa_levels=())),
-    "float32-temporal-vae": Case(temporal_vae=True),
-    "float16-old-names": Case(np.dtype(np.float16), other_names=True),
+    "float16-temporal-vae-old-names": Case(np.dtype(np.float16), temporal_vae=True, other_names=True),
     "bfloat16-without-apa": Case(BFLOAT16, unet=dataclasses.replace(UNET, apa=False)),
 }
 

@@ -1,7 +1,6 @@
 """Folders written by diffusers and transformers: read by us, the networks compute what PyTorch's do."""
 
 import re
-from pathlib import Path
 from typing import Any
 
 import jax.numpy as jnp

@@ -8,7 +8,7 @@ import pytest
 
 from magdiff_jax.diffusion.schedule import ScheduleConfig
 from magdiff_jax.errors import UserError
-from magdiff_jax.models import ClipTextConfig, ResamplerConfig, UNetConfig, VAEConfig
+from magdiff_jax.models import ClipTextConfig, UNetConfig, VAEConfig
 from magdiff_jax.weights import torch_configs
 from tests.weights.checkpoints import RESAMPLER, TEXT, UNET, VAE, VISION, tensors
 
