@@ -95,9 +95,7 @@ class MultiHeadAttention(Attention):
         return x.unflatten(-1, (self.heads, -1)).transpose(-2, -3)
 
     def attend(self, queries: Tensor, keys: Tensor, values: Tensor) -> Tensor:
-        heads = functional.scaled_dot_product_attention(
-            queries, self.split_heads(keys), self.split_heads(values)
-        )
+        heads = functional.scaled_dot_product_attention(queries, self.split_heads(keys), self.split_heads(values))
         return heads.transpose(1, 2).flatten(2)
 
 
@@ -137,8 +135,7 @@ class TemporalAttention(MultiHeadAttention):
     def forward(self, x: Tensor) -> Tensor:
         # [B, T, heads, F, C/heads]. For so few frames plain products beat fused attention on CPU.
         queries, keys, values = (
-            self.split_heads(project(x).transpose(1, 2))
-            for project in (self.to_q, self.to_k, self.to_v)
+            self.split_heads(project(x).transpose(1, 2)) for project in (self.to_q, self.to_k, self.to_v)
         )
         weights = torch.softmax(queries * self.scale @ keys.transpose(-1, -2), -1)
         return self.to_out[0]((weights @ values).permute(0, 3, 1, 2, 4).flatten(3))
@@ -154,9 +151,7 @@ class TransformerBlock(nn.Module):
         self.norm1 = nn.LayerNorm(channels)
         self.attn1 = SelfAttention(channels, None, heads, dim_head=dim_head)
         self.norm2 = nn.LayerNorm(channels)
-        self.attn2 = cross_attention(
-            channels, config["cross_attention_dim"], heads, dim_head=dim_head
-        )
+        self.attn2 = cross_attention(channels, config["cross_attention_dim"], heads, dim_head=dim_head)
         self.temp_norm = nn.LayerNorm(channels)
         self.temp_attn = TemporalAttention(channels, None, heads, dim_head=dim_head)
         nn.init.zeros_(self.temp_attn.to_out[0].weight)
@@ -187,13 +182,9 @@ class Transformer(nn.Module):
         super().__init__()
         self.linear = config["use_linear_projection"]
         self.norm = nn.GroupNorm(config["norm_num_groups"], channels, eps=1e-6)
-        self.proj_in = (
-            nn.Linear(channels, channels) if self.linear else nn.Conv2d(channels, channels, 1)
-        )
+        self.proj_in = nn.Linear(channels, channels) if self.linear else nn.Conv2d(channels, channels, 1)
         self.transformer_blocks = nn.ModuleList([TransformerBlock(channels, heads, config, apa)])
-        self.proj_out = (
-            nn.Linear(channels, channels) if self.linear else nn.Conv2d(channels, channels, 1)
-        )
+        self.proj_out = nn.Linear(channels, channels) if self.linear else nn.Conv2d(channels, channels, 1)
 
     def project(self, projection: nn.Module, tokens: Tensor) -> Tensor:
         return functional.linear(tokens, projection.weight.flatten(1), projection.bias)
@@ -227,9 +218,7 @@ class Block(nn.Module):
         if config["add_temp_conv"]:
             self.temp_convs = nn.ModuleList([TemporalConv(channels, groups) for _ in widths])
         if heads is not None:
-            self.attentions = nn.ModuleList(
-                [Transformer(channels, heads, config, apa) for _ in widths]
-            )
+            self.attentions = nn.ModuleList([Transformer(channels, heads, config, apa) for _ in widths])
         if sampler == "down":
             self.downsamplers = nn.ModuleList([Downsample2D(channels, use_conv=True, name="op")])
         if sampler == "up":
@@ -239,9 +228,7 @@ class Block(nn.Module):
         x = self.resnets[layer](x, emb, frames)
         return self.temp_convs[layer](x, frames) if hasattr(self, "temp_convs") else x
 
-    def layer(
-        self, layer: int, x: Tensor, emb: Tensor, context: tuple[Tensor, ...], frames: int
-    ) -> Tensor:
+    def layer(self, layer: int, x: Tensor, emb: Tensor, context: tuple[Tensor, ...], frames: int) -> Tensor:
         x = self.resnet(layer, x, emb, frames)
         return self.attentions[layer](x, context, frames) if hasattr(self, "attentions") else x
 
@@ -259,9 +246,7 @@ class TorchUNet(nn.Module):
         super().__init__()
         self.center_input_sample = config["center_input_sample"]
         self.apa = apa
-        widths, depth, heads = (
-            config[key] for key in ("block_out_channels", "layers_per_block", "attention_head_dim")
-        )
+        widths, depth, heads = (config[key] for key in ("block_out_channels", "layers_per_block", "attention_head_dim"))
         heads = [heads] * len(widths) if isinstance(heads, int) else heads
         last = len(widths) - 1
 

@@ -5,6 +5,7 @@ import dataclasses
 import hashlib
 import inspect
 import json
+import logging
 import re
 import sys
 import warnings
@@ -32,6 +33,8 @@ _LONG = {"num_clips", "overlap_frames", "noise_recycle", "denoise_guidance"}
 
 def run(main: Callable[[list[str]], None]) -> None:
     """Run a command: a user's mistake becomes one line and exit status 2, a warning one line."""
+    # Orbax logs its inner workings as warnings.
+    logging.getLogger("absl").setLevel(logging.ERROR)
     warnings.showwarning = lambda message, *_, **__: print(f"warning: {message}", file=sys.stderr)
     try:
         main(sys.argv[1:])
@@ -115,7 +118,9 @@ def parse(parser: Parser, arguments: list[str]) -> tuple[argparse.Namespace, dic
 
 def settings_of(args: argparse.Namespace) -> Settings:
     """The sampling settings among the flags. Raises ConfigError for an impossible one."""
-    values = {field.name: getattr(args, _name(field), field.default) for field in dataclasses.fields(Settings)}
+    values: dict[str, Any] = {
+        field.name: getattr(args, _name(field), field.default) for field in dataclasses.fields(Settings)
+    }
     return Settings(**values)
 
 

@@ -24,7 +24,7 @@ OnStep = Callable[[int, int, Latents], None]
 STREAM = 1_000_000
 
 
-def start_noise(keys: Keys, clip: int, shape: tuple[int, ...], correlation: float) -> Latents:
+def start_noise(keys: Keys, clip: int, shape: tuple[int, ...], correlation: float) -> Array:
     """The keys' starting noise, [batch, *shape], for a clip of a long video."""
     return noise.progressive(noise.normal(keys, STREAM + clip, shape), correlation)
 
@@ -55,7 +55,8 @@ class Denoiser:
 
         Args:
             text, negative_text: prompt tokens, [batch, token, channel], from the text encoder.
-            subject: of every clip, see `conditioning.encode_subjects`. The unconditional branch keeps it (released code).
+            subject: of every clip, see `conditioning.encode_subjects`. The unconditional branch keeps it, as in the
+                released code.
             latents: starting noise of the first clip, [batch, frame, height, width, channel].
             keys: one for each clip of the batch, for η's noise and that of further clips.
             settings: how to sample.
@@ -77,19 +78,22 @@ class Denoiser:
         both = jax.tree.map(lambda leaf: jnp.concatenate([leaf, leaf]), subject)
         condition = self._condition(self._unet.params, jnp.concatenate([negative_text, text]), *both)
         if fresh is None:
-            fresh = [
-                fresh_scale(settings) * start_noise(keys, clip, latents.shape[1:], settings.noise_correlation)
+            scale = fresh_scale(settings)
+            further = [
+                scale * start_noise(keys, clip, latents.shape[1:], settings.noise_correlation)
                 for clip in range(1, settings.num_clips)
             ]
+        else:
+            further = [jnp.asarray(part, jnp.float32) for part in fresh]
         steps = make_steps(self._schedule, settings.steps, settings.eta)
         # A whole number would be another type to the compiled step.
         guidance_scale = float(settings.guidance_scale)
 
-        def step_function(latents: Latents, step: Steps, index: int) -> Latents:
+        def step_function(latents: Array, step: Steps, index: int) -> Array:
             return self._step(self._unet.params, condition, latents, step, guidance_scale, keys, index)
 
-        run = sample_clips(step_function, latents, fresh, steps, settings)
-        total = settings.steps * (1 + len(fresh))
+        run = sample_clips(step_function, latents, further, steps, settings)
+        total = settings.steps * (1 + len(further))
         results: list[Latents] = []
         previous = jnp.zeros(())
         for index, current in enumerate(tqdm(run, total=total, desc="sampling", unit="step", disable=not progress)):
@@ -125,16 +129,17 @@ def guided_step(
     prediction_type: str,
     params: Params,
     condition: Condition,
-    latents: Latents,
+    latents: Float[Array, "_batch _frame _height _width _channel"],
     step: Steps,
     guidance_scale: float | Float[Array, ""],
     keys: Keys,
     index: int | Array,
-) -> Latents:
+) -> Array:
     """One DDIM step with both guidance branches in one batch; the network predicts, float32 does the rest."""
     timesteps = jnp.full(2 * latents.shape[0], step.timestep)
     prediction = unet.apply(params, jnp.concatenate([latents, latents]), timesteps, condition)
-    guided = guide(*jnp.split(prediction.astype(jnp.float32), 2), guidance_scale)
+    unconditional, conditional = jnp.split(prediction.astype(jnp.float32), 2)
+    guided = guide(unconditional, conditional, guidance_scale)
     drawn = noise.normal(keys, index, latents.shape[1:])
     return ddim_step(latents, guided, step, drawn, prediction_type)
 

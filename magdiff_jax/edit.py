@@ -43,7 +43,7 @@ def make_parser() -> commands.Parser:
 def subject_masks(frames: np.ndarray, args: argparse.Namespace) -> np.ndarray:
     """Where the subject is in each frame, [frame, height, width]: from --masks or --subject-box."""
     if args.masks is not None:
-        masks = read_masks(args.masks, *frames.shape[:3], args.start, args.stride)
+        masks = read_masks(args.masks, len(frames), frames.shape[1], frames.shape[2], args.start, args.stride)
     else:
         masks = segment_box(frames, parse_box(args.subject_box))
     return whole_frame_if_empty(masks)

@@ -67,9 +67,7 @@ def read_animation(path: str | Path) -> Iterator[tuple[Picture, Fraction]]:
                 milliseconds = Fraction(image.info.get("duration") or 0)
                 yield _to_picture(image), milliseconds / 1000
     except _BOMBS as error:
-        raise UserError(
-            f"{path} has over {MAX_PIXELS / 1e6:.0f} megapixels: make it smaller"
-        ) from error
+        raise UserError(f"{path} has over {MAX_PIXELS / 1e6:.0f} megapixels: make it smaller") from error
     # Pillow's decoders answer damaged files with a dozen kinds of exception.
     except Exception as error:
         raise UserError(f"{path} cannot be read as a picture: {error}") from error

@@ -62,9 +62,7 @@ def whole_frame_if_empty(
     if not len(empty):
         return masks
     numbers = ", ".join(str(index) for index in empty)
-    warnings.warn(
-        f"empty mask in frame {numbers}: the whole frame is taken as the subject", stacklevel=2
-    )
+    warnings.warn(f"empty mask in frame {numbers}: the whole frame is taken as the subject", stacklevel=2)
     filled = masks.copy()
     filled[empty] = True
     return filled

@@ -27,15 +27,11 @@ def parse_box(text: str) -> Box:
     try:
         x, y, width, height = (int(part) for part in text.split(","))
     except ValueError:
-        raise UserError(
-            f'box "{text}": give four whole numbers, x,y,width,height, such as 40,30,120,200'
-        ) from None
+        raise UserError(f'box "{text}": give four whole numbers, x,y,width,height, such as 40,30,120,200') from None
     return x, y, width, height
 
 
-def segment_box(
-    frames: UInt8[np.ndarray, "frame height width 3"], box: Box
-) -> Bool[np.ndarray, "frame height width"]:
+def segment_box(frames: UInt8[np.ndarray, "frame height width 3"], box: Box) -> Bool[np.ndarray, "frame height width"]:
     """Segments what the box (x, y, width, height; in pixels) encloses in frame 0, in all frames.
 
     The same input gives the same masks. Where GrabCut finds nothing plausible, a frame keeps the
@@ -49,16 +45,8 @@ def segment_box(
 
     height, width = frames.shape[1:3]
     x, y, box_width, box_height = box
-    if (
-        min(x, y) < 0
-        or min(box_width, box_height) < 1
-        or x + box_width > width
-        or (y + box_height > height)
-    ):
-        raise UserError(
-            f"box {x},{y},{box_width},{box_height} does not lie within the frame of "
-            f"{width}x{height}"
-        )
+    if min(x, y) < 0 or min(box_width, box_height) < 1 or x + box_width > width or (y + box_height > height):
+        raise UserError(f"box {x},{y},{box_width},{box_height} does not lie within the frame of {width}x{height}")
     scale = min(1.0, _LONGEST_SIDE / max(height, width))
     size = tuple(max(_SHORTEST_SIDE, round(side * scale)) for side in (width, height))
 
@@ -76,9 +64,7 @@ def segment_box(
             mask = _follow(mask, previous, small)
             mask = _grab_cut(small, _prior(mask), fallback=mask, least=0.7, most=1.4)
         previous = small
-        smooth = cv2.resize(
-            mask.astype(np.float32), (width, height), interpolation=cv2.INTER_LINEAR
-        )
+        smooth = cv2.resize(mask.astype(np.float32), (width, height), interpolation=cv2.INTER_LINEAR)
         masks.append(smooth >= 0.5)
     return np.stack(masks)
 
@@ -143,9 +129,7 @@ def _grab_cut(
     return found if plausible else fallback
 
 
-def _without_specks(
-    mask: Bool[np.ndarray, "height width"], least: float
-) -> Bool[np.ndarray, "height width"]:
+def _without_specks(mask: Bool[np.ndarray, "height width"], least: float) -> Bool[np.ndarray, "height width"]:
     """Smooths the mask's edge and drops its connected parts of fewer than `least` pixels."""
     import cv2
 

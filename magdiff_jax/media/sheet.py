@@ -41,11 +41,7 @@ def contact_sheet(
     frames. Editing (a clip): the source frames with the outline of their masks, the subjects cut
     out, and the frames below each other. Lines break after 8 frames.
     """
-    cells = (
-        _generation(reference, masks, frames)
-        if reference.ndim == 3
-        else _editing(reference, masks, frames)
-    )
+    cells = _generation(reference, masks, frames) if reference.ndim == 3 else _editing(reference, masks, frames)
     width = max(cell.left + cell.pixels.shape[1] for cell in cells) + _MARGIN
     font = ImageFont.load_default(_TITLE_SIZE)
     lines = _wrap(title, font, width - 2 * _MARGIN)
@@ -169,7 +165,5 @@ def _words_that_fit(words: list[str], font: _Font, width: int) -> int:
 def _shorten(line: str, font: _Font, width: int) -> str:
     if font.getlength(line) <= width:
         return line
-    too_long = bisect_left(
-        range(len(line)), True, key=lambda end: font.getlength(line[:end] + "…") > width
-    )
+    too_long = bisect_left(range(len(line)), True, key=lambda end: font.getlength(line[:end] + "…") > width)
     return line[: max(0, too_long - 1)].rstrip(" …") + "…"

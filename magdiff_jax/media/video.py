@@ -56,9 +56,7 @@ def read_video(path: str | Path, frames: int, start: int = 0, stride: int = 1) -
     return Clip(np.stack([picture.rgb for picture in pictures]), fps)
 
 
-def read_pictures(
-    path: str | Path, frames: int, start: int = 0, stride: int = 1
-) -> tuple[list[Picture], float]:
+def read_pictures(path: str | Path, frames: int, start: int = 0, stride: int = 1) -> tuple[list[Picture], float]:
     """Does what `read_video` does, and keeps the transparency of the frames."""
     path = Path(path)
     if frames < 1 or start < 0 or stride < 1:
@@ -122,9 +120,7 @@ def _open_video(path: Path) -> Iterator[_Frame]:
             metadata_errors="ignore",
         )
     except FFmpegError as error:
-        raise UserError(
-            f"{path} cannot be read as a video: it is damaged or of a kind not known here"
-        ) from error
+        raise UserError(f"{path} cannot be read as a video: it is damaged or of a kind not known here") from error
     with container:
         streams = container.streams.video
         stream = next((s for s in streams if not s.disposition & Disposition.attached_pic), None)
@@ -133,8 +129,7 @@ def _open_video(path: Path) -> Iterator[_Frame]:
         width, height = stream.codec_context.width, stream.codec_context.height
         if width * height > MAX_PIXELS:
             raise UserError(
-                f"{path} has frames of {width}x{height}, over "
-                f"{MAX_PIXELS / 1e6:.0f} megapixels: make it smaller"
+                f"{path} has frames of {width}x{height}, over {MAX_PIXELS / 1e6:.0f} megapixels: make it smaller"
             )
         stream.thread_type = "AUTO"
         rate = stream.average_rate or Fraction(DEFAULT_FPS)
@@ -162,8 +157,7 @@ def _check_same_size(path: Path, pictures: list[Picture]) -> None:
     first, last = pictures[0].rgb.shape, pictures[-1].rgb.shape
     if first != last:
         raise UserError(
-            f"{path} has frames of {first[1]}x{first[0]} and of {last[1]}x{last[0]}: "
-            "all must have one size"
+            f"{path} has frames of {first[1]}x{first[0]} and of {last[1]}x{last[0]}: all must have one size"
         )
 
 
@@ -175,9 +169,7 @@ def _too_few(path: Path, count: int, wanted: range) -> UserError:
         numbers[2:-1] = ["…"]
     have = "1 frame" if count == 1 else f"{count} frames"
     need = f"frame {numbers[0]} is" if len(wanted) == 1 else f"frames {', '.join(numbers)} are"
-    return UserError(
-        f"{path} has {have}; {need} needed: choose a longer one or lower --frames/--stride"
-    )
+    return UserError(f"{path} has {have}; {need} needed: choose a longer one or lower --frames/--stride")
 
 
 def check_output(path: str | Path, overwrite: bool) -> None:
@@ -214,15 +206,11 @@ def _form(path: str | Path) -> str:
     """Returns the suffix that decides how a clip is written; "" is a folder of PNGs."""
     form = "" if str(path).endswith("/") else Path(path).suffix.lower()
     if form not in _OUTPUT_SUFFIXES:
-        raise UserError(
-            f"{path}: a clip is written as .mp4, .gif, or (without a suffix) a folder of PNG files"
-        )
+        raise UserError(f"{path}: a clip is written as .mp4, .gif, or (without a suffix) a folder of PNG files")
     return form
 
 
-def write_video(
-    path: str | Path, frames: UInt8[np.ndarray, "frame height width 3"], fps: float
-) -> None:
+def write_video(path: str | Path, frames: UInt8[np.ndarray, "frame height width 3"], fps: float) -> None:
     """Writes a clip, whole or not at all, in place of an older one.
 
     The suffix decides: `.mp4` (H.264; odd sizes grow by one repeated edge line), `.gif` (looping),
@@ -243,9 +231,7 @@ def _write_mp4(path: Path, frames: UInt8[np.ndarray, "frame height width 3"], fp
     import av
 
     # Chroma is stored for blocks of 2x2 pixels.
-    frames = np.pad(
-        frames, ((0, 0), (0, frames.shape[1] % 2), (0, frames.shape[2] % 2), (0, 0)), mode="edge"
-    )
+    frames = np.pad(frames, ((0, 0), (0, frames.shape[1] % 2), (0, frames.shape[2] % 2), (0, 0)), mode="edge")
     with av.open(str(path), "w", format="mp4", options={"movflags": "+faststart"}) as container:
         rate = Fraction(fps).limit_denominator(1001)
         stream = container.add_stream("libx264", rate=rate, options={"crf": "12"})

@@ -54,9 +54,7 @@ def resize_matrix(old: int, new: int, blur: bool) -> Float[np.ndarray, "new old"
     return matrix @ gaussian_matrix(old, sigma, taps + 1 - taps % 2)
 
 
-def preprocess(
-    images: Float[Array, "batch height width 3"], size: int
-) -> Float[Array, "batch size size 3"]:
+def preprocess(images: Float[Array, "batch height width 3"], size: int) -> Float[Array, "batch size size 3"]:
     """RGB images in [-1, 1] → resized to size x size and normalised for CLIP (released code)."""
     height, width = images.shape[1:3]
     blur = max(height, width) > size

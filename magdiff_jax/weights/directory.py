@@ -156,6 +156,9 @@ def read_component(folder: Path, name: str, shapes: Params, expected: str) -> Pa
     except Exception as error:  # Orbax and TensorStore raise bare exceptions for damaged files
         reason = str(error).splitlines()[0] if str(error) else type(error).__name__
         raise UserError(f"{path}: damaged ({reason[:200]}); convert or copy the model again") from error
+    stored = [(key, leaf.shape) for key, leaf in flatten(params)]
+    if sorted(stored, key=str) != sorted(((key, leaf.shape) for key, leaf in flatten(shapes)), key=str):
+        raise UserError(f"{path}: of another architecture than {name}/config.json says; convert the model again")
     if fingerprint(params) != expected:
         raise UserError(f"{path}: its values are not those that were written; convert or copy the model again")
     return params

@@ -55,9 +55,7 @@ def test_other_containers_and_depths(tmp_path, carphone, encode, psnr):
         ((0, 1, 1, 0), lambda f: f.swapaxes(1, 2)),
     ],
 )
-def test_display_matrix_is_applied_to_every_frame(
-    tmp_path, carphone, encode, psnr, matrix, upright
-):
+def test_display_matrix_is_applied_to_every_frame(tmp_path, carphone, encode, psnr, matrix, upright):
     a, b, c, d = (65536 * value for value in matrix)
     full = (a, b, 0, c, d, 0, 0, 0, 1 << 30)
     path = encode(tmp_path / "phone.mp4", carphone[:3], matrix=full)
@@ -77,9 +75,7 @@ def test_folder_in_natural_order(tmp_path, carphone):
 @pytest.mark.parametrize("name", ["a.webp", "a.png"])
 def test_lossless_animation(tmp_path, carphone, name):
     images = [Image.fromarray(frame) for frame in carphone]
-    images[0].save(
-        tmp_path / name, save_all=True, append_images=images[1:], duration=40, lossless=True
-    )
+    images[0].save(tmp_path / name, save_all=True, append_images=images[1:], duration=40, lossless=True)
     clip = read_video(tmp_path / name, 4, start=1, stride=2)
     np.testing.assert_array_equal(clip.frames, carphone[1:8:2])
     assert clip.fps == pytest.approx(12.5)
@@ -124,9 +120,7 @@ def test_only_sound(tmp_path):
 def test_too_few_frames(tmp_path, carphone, encode):
     path = encode(tmp_path / "clip.mp4", carphone[:3])
     assert len(read_video(path, 3).frames) == 3
-    with pytest.raises(
-        UserError, match=r"clip\.mp4 has 3 frames; frames 0, 1, …, 7 are needed: choose"
-    ):
+    with pytest.raises(UserError, match=r"clip\.mp4 has 3 frames; frames 0, 1, …, 7 are needed: choose"):
         read_video(path, 8)
     with pytest.raises(UserError, match="has 3 frames; frames 1, 3 are needed"):
         read_video(path, 2, start=1, stride=2)
