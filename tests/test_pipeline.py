@@ -102,9 +102,10 @@ def test_one_program_serves_all_values(pipe: MagDiff, video: np.ndarray) -> None
             compiled.append(event)
 
     old = pipe.unet.params
+    other_params = jax.tree.map(lambda leaf: jnp.asarray(np.asarray(leaf) * np.float32(1.01)), old)
     jax.monitoring.register_event_duration_secs_listener(listen)
     try:
-        pipe.unet.params = jax.tree.map(lambda leaf: jnp.asarray(np.asarray(leaf) * np.float32(1.01)), old)
+        pipe.unet.params = other_params
         other = pipe.generate(
             "a fox in the rain", CAT[::-1], ~MASK, seed=99, steps=5, guidance_scale=3.0, eta=0.5, progress=False
         )
@@ -307,7 +308,6 @@ def test_bfloat16_ends_at_the_network_s_edge(pipe: MagDiff, model_folder: Path) 
     condition, latents, step = arguments(pipe)
     after = jax.eval_shape(half.sample._step, half.unet.params, condition, latents, step, 7.5, seed_keys([0]), 0)
     assert after.dtype == jnp.float32
-    assert half.encode_prompts([PROMPT]).dtype == jnp.bfloat16
 
 
 @pytest.mark.parametrize(

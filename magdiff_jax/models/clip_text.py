@@ -1,7 +1,6 @@
 """CLIP's text tower (Radford et al. 2021), as in transformers' CLIPTextModel; names are PyTorch's."""
 
 import jax
-import jax.numpy as jnp
 from flax import nnx
 from jaxtyping import Array, Float, Int
 
@@ -61,7 +60,9 @@ class Embeddings(nnx.Module):
         self.position_embedding = nnx.Embed(config.max_position_embeddings, config.hidden_size, rngs=rngs)
 
     def __call__(self, ids: Int[Array, "batch token"]) -> Tokens:
-        return self.token_embedding(ids) + self.position_embedding(jnp.arange(ids.shape[1]))
+        # Not by Flax's call, which would compute in float32 whatever the parameters are cast to.
+        tokens, positions = self.token_embedding.embedding[...], self.position_embedding.embedding[...]
+        return tokens[ids] + positions[: ids.shape[1]]
 
 
 class Encoder(nnx.Module):
