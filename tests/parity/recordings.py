@@ -69,11 +69,13 @@ class Recording:
         marks = {
             "unet": ("conv_norm_out.weight", ""),
             "vae": ("post_quant_conv.weight", ""),
-            "text_encoder": ("text_model.final_layer_norm.weight", ""),
+            "text_encoder": ("final_layer_norm.weight", ""),
             "vision": ("visual.conv1.weight", "visual."),
             "resampler": ("proj_in.weight", ""),
         }
-        return next((name, prefix) for name, (mark, prefix) in marks.items() if mark in self.state)
+        # transformers writes CLIP's text tower with and without this prefix.
+        names = {key.removeprefix("text_model.") for key in self.state}
+        return next((name, prefix) for name, (mark, prefix) in marks.items() if mark in names)
 
 
 def recordings(*needed: str) -> list[Any]:
