@@ -6,6 +6,7 @@ import hashlib
 import inspect
 import json
 import logging
+import os
 import re
 import sys
 import warnings
@@ -33,8 +34,9 @@ _LONG = {"num_clips", "overlap_frames", "noise_recycle", "denoise_guidance"}
 
 def run(main: Callable[[list[str]], None]) -> None:
     """Run a command: a user's mistake becomes one line and exit status 2, a warning one line."""
-    # Orbax logs its inner workings as warnings.
+    # Orbax logs its inner workings as warnings, and transformers the lack of PyTorch, which is not needed.
     logging.getLogger("absl").setLevel(logging.ERROR)
+    os.environ.setdefault("TRANSFORMERS_NO_ADVISORY_WARNINGS", "1")
     warnings.showwarning = lambda message, *_, **__: print(f"warning: {message}", file=sys.stderr)
     try:
         main(sys.argv[1:])
