@@ -1,0 +1,1 @@
+"""The paper's preparation of real videos (supplement, section C): label, segment, filter, record."""

@@ -1,0 +1,111 @@
+"""What the stages of the preparation are to each other: one small interface for each kind of model.
+
+Another captioner or tracker is one class with such a method, and a line in the table of its kind.
+"""
+
+from collections.abc import Mapping, Sequence
+from typing import Any, NamedTuple, Protocol
+
+import numpy as np
+from jaxtyping import Float, UInt8
+
+from magdiff_jax.data import kinds
+from magdiff_jax.data.clip import Frames, Masks
+
+# x, y, width, height in pixels, from the upper left corner.
+Box = tuple[int, int, int, int]
+
+
+class Rejected(Exception):
+    """A clip that is put aside.
+
+    Args:
+        rule: by which rejections are counted, such as "short_side".
+        reason: one line for people, with the values that decided.
+    """
+
+    def __init__(self, rule: str, reason: str):
+        super().__init__(rule, reason)
+        self.rule = rule
+        self.reason = reason
+
+
+class Segmentation(NamedTuple):
+    """The subject found in a clip.
+
+    Attributes:
+        masks: of every frame; None where nothing is found.
+        provenance: which models, boxes and scores it follows from; values are what JSON has.
+    """
+
+    masks: Masks | None
+    provenance: dict[str, Any]
+
+
+class Captioner(Protocol):
+    """Answers a question on a picture. `name` goes to the record."""
+
+    name: str
+
+    def answer(self, question: str, frame: UInt8[np.ndarray, "height width 3"]) -> str: ...
+
+
+class NounFinder(Protocol):
+    """The nouns of a caption, in its order, each once; lemmas in lower case."""
+
+    name: str
+
+    def nouns(self, caption: str) -> list[str]: ...
+
+
+class Similarity(Protocol):
+    """How near in meaning each of some texts is to each of others, -1 to 1."""
+
+    name: str
+
+    def __call__(self, texts: Sequence[str], others: Sequence[str]) -> Float[np.ndarray, "text other"]: ...
+
+
+class Segmenter(Protocol):
+    """Segments what `label` names in frame 0 and tracks it through all frames.
+
+    `box` says where it is, for segmenters that cannot find it themselves; None where that is not known.
+    """
+
+    name: str
+
+    def segment(self, frames: Frames, label: str, box: Box | None) -> Segmentation: ...
+
+
+CAPTIONERS = {"blip2": "magdiff_jax.data.prepare.caption.Blip2"}
+NOUN_FINDERS = {"spacy": "magdiff_jax.data.prepare.nouns.SpacyNouns"}
+SIMILARITIES = {
+    "sentence": "magdiff_jax.data.prepare.similarity.SentenceSimilarity",
+    "clip": "magdiff_jax.data.prepare.similarity.ClipTextSimilarity",
+    "spacy": "magdiff_jax.data.prepare.similarity.SpacySimilarity",
+}
+SEGMENTERS = {
+    "grounded_sam2": "magdiff_jax.data.prepare.grounded_sam2.GroundedSam2",
+    "sam3": "magdiff_jax.data.prepare.sam3.Sam3",
+    "grabcut": "magdiff_jax.data.prepare.grabcut.GrabCut",
+}
+
+
+def make_captioner(spec: Mapping[str, Any]) -> Captioner:
+    """The captioner that a config names. Raises ConfigError as `kinds.make`."""
+    return kinds.make("captioner", CAPTIONERS, spec)
+
+
+def make_noun_finder(spec: Mapping[str, Any]) -> NounFinder:
+    """The noun finder that a config names. Raises ConfigError as `kinds.make`."""
+    return kinds.make("noun finder", NOUN_FINDERS, spec)
+
+
+def make_similarity(spec: Mapping[str, Any]) -> Similarity:
+    """The similarity that a config names. Raises ConfigError as `kinds.make`."""
+    return kinds.make("similarity", SIMILARITIES, spec)
+
+
+def make_segmenter(spec: Mapping[str, Any]) -> Segmenter:
+    """The segmenter that a config names. Raises ConfigError as `kinds.make`."""
+    return kinds.make("segmenter", SEGMENTERS, spec)
