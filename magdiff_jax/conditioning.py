@@ -12,15 +12,10 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Bool, Float, Key, UInt8
 
+from magdiff_jax.cutout import BLACK, CLIP_CROP, cut_out, level_sizes
 from magdiff_jax.diffusion import noise
 from magdiff_jax.errors import UserError
-from magdiff_jax.media.images import fit
-from magdiff_jax.media.masks import whole_frame_if_empty
 from magdiff_jax.models import Component
-
-# Side of the square that the vision tower's preprocessing starts from (released code).
-CLIP_CROP = 448
-BLACK = -1.0
 
 # NumPy's or JAX's.
 AnyArray = np.ndarray | Array
@@ -81,37 +76,6 @@ def to_pixels(images: UInt8[np.ndarray, "*shape"]) -> Float[np.ndarray, "*shape"
     return images.astype(np.float32) / 127.5 - 1
 
 
-def cut_out(
-    frames: UInt8[np.ndarray, "frame _height _width 3"],
-    masks: Bool[np.ndarray, "frame _height _width"] | None,
-    height: int,
-    width: int,
-) -> Float[np.ndarray, "frame {height} {width} 3"]:
-    """SDA: frames fitted to a size and blacked out outside the subject, in [-1, 1].
-
-    `masks` None: the whole frames (no mask, or the ablation without SDA). A mask that is empty, or has nothing within
-    the part of the frame that is left, means the whole frame too, with a warning.
-    """
-    fitted = np.stack([to_pixels(fit(frame, height, width)) for frame in frames])
-    if masks is None:
-        return fitted
-    inside = whole_frame_if_empty(np.stack([fit(mask, height, width) for mask in masks]))
-    return np.where(inside[..., None], fitted, np.float32(BLACK))
-
-
-def level_sizes(levels: Sequence[int], height: int, width: int, multiple: int) -> list[tuple[int, int]]:
-    """Pixel sizes of HFA's pyramid for a video of `height` x `width`, in the order of `levels`.
-
-    The levels are the paper's for 256 pixels (384, 320, 256); other sizes keep their proportions to the last level,
-    rounded to whole latents of `multiple` pixels.
-    """
-
-    def scaled(side: int, level: int) -> int:
-        return max(round(side * level / levels[-1] / multiple), 1) * multiple
-
-    return [(scaled(height, level), scaled(width, level)) for level in levels]
-
-
 def encode_subjects(
     clips: Sequence[tuple[Frames, Masks | None]],
     shape: Shape,
@@ -135,11 +99,11 @@ def encode_subjects(
 
     def encode(encoder: Callable, height: int, width: int) -> list[Float[Array, "batch frame *rest"]]:
         """What an encoder gives, for every frame of every clip; one black frame stands for all that lack."""
-        black = np.full((min(lacking, 1), height, width, 3), BLACK, np.float32)
+        black = np.full((min(lacking, 1), height, width, 3), BLACK, np.uint8)
         images = np.concatenate([part for clip in clips for part in (cut_out(*clip, height, width), black)])
         given = len(images) // len(clips)
         of_frame = np.minimum(np.arange(shape.frames), given - 1)
-        return [array.reshape(len(clips), given, *array.shape[1:])[:, of_frame] for array in encoder(images)]
+        return [array.reshape(len(clips), given, *array.shape[1:])[:, of_frame] for array in encoder(to_pixels(images))]
 
     image_tokens = None
     if encode_images is not None:

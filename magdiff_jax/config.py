@@ -4,7 +4,7 @@ import dataclasses
 import math
 import numbers
 from collections.abc import Mapping
-from typing import Any, TypeVar
+from typing import Any, TypeVar, get_type_hints
 
 AnyConfig = TypeVar("AnyConfig", bound="Config")
 
@@ -27,18 +27,18 @@ class Config:
         missing = sorted(n for n, f in fields.items() if f.default is dataclasses.MISSING and n not in values)
         if missing:
             raise ConfigError(f"{cls.__name__}: missing keys {missing}")
-        return cls(**{k: tuple(v) if isinstance(v, list) else v for k, v in values.items()})
+        kinds = get_type_hints(cls)
+        return cls(**{key: _from_json(kinds[key], value) for key, value in values.items()})
 
     def to_dict(self) -> dict[str, Any]:
         """The inverse of `from_dict`, with lists for tuples, as JSON has them."""
-        values = {field.name: getattr(self, field.name) for field in dataclasses.fields(self)}
-        return {k: list(v) if isinstance(v, tuple) else v for k, v in values.items()}
+        return {field.name: _to_json(getattr(self, field.name)) for field in dataclasses.fields(self)}
 
     def _require(self, key: str, holds: bool, allowed: str) -> None:
         if not holds:
             raise ConfigError(f"{type(self).__name__}.{key} = {getattr(self, key)!r}: must be {allowed}")
 
-    def _require_number(self, key: str, least: float, most: float = math.inf) -> None:
+    def _require_number(self, key: str, least: int | float, most: int | float = math.inf) -> None:
         value = getattr(self, key)
         is_number = isinstance(value, numbers.Real) and not isinstance(value, bool)
         holds = is_number and least <= value <= most and math.isfinite(value)
@@ -50,3 +50,17 @@ class Config:
             for number in value if isinstance(value, tuple) else (value,):
                 whole = isinstance(number, int) and not isinstance(number, bool)
                 self._require(key, whole and number > 0, "positive whole numbers")
+
+
+def _from_json(kind: Any, value: Any) -> Any:
+    if isinstance(kind, type) and issubclass(kind, Config) and isinstance(value, Mapping):
+        return kind.from_dict(value)
+    return tuple(value) if isinstance(value, list) else value
+
+
+def _to_json(value: Any) -> Any:
+    if isinstance(value, Config):
+        return value.to_dict()
+    if isinstance(value, Mapping):
+        return {key: _to_json(item) for key, item in value.items()}
+    return [_to_json(item) for item in value] if isinstance(value, tuple | list) else value

@@ -49,6 +49,10 @@ class Tokenizer:
                 warnings.warn(
                     f"the prompt has {len(ids)} tokens, the model takes {self.length}; lost: {lost!r}", stacklevel=2
                 )
+        return self.ids(prompts)
+
+    def ids(self, prompts: Sequence[str]) -> Int[np.ndarray, "prompt token"]:
+        """The same without a word of what is cut off: captions of data sets are as long as they are."""
         padded = self._tokenizer(
             list(prompts), padding="max_length", truncation=True, max_length=self.length, return_tensors="np"
         )

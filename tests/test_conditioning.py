@@ -9,57 +9,13 @@ import pytest
 import skimage.data
 
 from magdiff_jax import MagDiff, UserError
-from magdiff_jax.conditioning import BLACK, CLIP_CROP, Shape, check_clip, cut_out, level_sizes
+from magdiff_jax.conditioning import Shape, check_clip, to_pixels
+from magdiff_jax.cutout import CLIP_CROP, cut_out
 from magdiff_jax.diffusion.noise import seed_keys
-from magdiff_jax.media.images import fit
 
 CAT = skimage.data.chelsea()
 MASK = np.zeros(CAT.shape[:2], bool)
 MASK[40:260, 120:330] = True
-
-
-def test_a_cut_out_is_the_subject_on_black() -> None:
-    (pixels,) = cut_out(CAT[None], MASK[None], 64, 96)
-    inside = fit(MASK, 64, 96)
-    assert 0.1 < inside.mean() < 0.9
-    assert (pixels[~inside] == BLACK).all()
-    np.testing.assert_array_equal(pixels[inside], fit(CAT, 64, 96)[inside].astype(np.float32) / 127.5 - 1)
-    assert pixels.max() <= 1
-
-
-@pytest.mark.parametrize("masked", [False, True])
-def test_no_mask_and_an_empty_one_mean_the_whole_frame(masked: bool) -> None:
-    whole = cut_out(CAT[None], np.ones_like(MASK)[None], 32, 32)
-    if masked:
-        with pytest.warns(UserWarning, match="the whole frame is taken as the subject"):
-            pixels = cut_out(CAT[None], np.zeros_like(MASK)[None], 32, 32)
-    else:
-        pixels = cut_out(CAT[None], None, 32, 32)
-    np.testing.assert_array_equal(pixels, whole)
-
-
-def test_a_subject_outside_of_the_crop_counts_as_none() -> None:
-    """A square cut from the middle of this picture leaves its first columns out."""
-    edge = np.zeros_like(MASK)
-    edge[:, :20] = True
-    with pytest.warns(UserWarning, match="empty mask in frame 1"):
-        pixels = cut_out(np.stack([CAT, CAT]), np.stack([MASK, edge]), 32, 32)
-    np.testing.assert_array_equal(pixels[1], cut_out(CAT[None], None, 32, 32)[0])
-    assert (pixels[0] == BLACK).any()
-
-
-@pytest.mark.parametrize(
-    ("levels", "height", "width", "multiple", "expected"),
-    [
-        ((384, 320, 256), 256, 256, 8, [(384, 384), (320, 320), (256, 256)]),
-        ((384, 320, 256), 128, 256, 8, [(192, 384), (160, 320), (128, 256)]),
-        ((384, 320, 256), 8, 16, 8, [(16, 24), (8, 16), (8, 16)]),
-        ((256,), 40, 64, 8, [(40, 64)]),
-        ((), 256, 256, 8, []),
-    ],
-)
-def test_pyramid_sizes_worked_by_hand(levels: Any, height: int, width: int, multiple: int, expected: Any) -> None:
-    assert level_sizes(levels, height, width, multiple) == expected
 
 
 @pytest.mark.parametrize(
@@ -89,19 +45,21 @@ def test_arrays_of_jax_are_as_good() -> None:
 
 def test_generation_has_its_subject_in_frame_0_and_black_after_it(pipe: MagDiff) -> None:
     shape, keys = Shape(4, 16, 16), seed_keys([1])
-    subject = pipe.encode_subjects([(CAT[None], MASK[None])], shape, keys)
-    black = np.full((1, CLIP_CROP, CLIP_CROP, 3), BLACK, np.float32)
-    first = pipe.encode_images(cut_out(CAT[None], MASK[None], CLIP_CROP, CLIP_CROP))[0]
+    encoded = pipe.encode_subjects([(CAT[None], MASK[None])], shape, keys)
+    black = np.full((1, CLIP_CROP, CLIP_CROP, 3), -1, np.float32)
+    first = pipe.encode_images(to_pixels(cut_out(CAT[None], MASK[None], CLIP_CROP, CLIP_CROP)))[0]
     later = pipe.encode_images(black)[0]
-    tokens = subject.image_tokens.reshape(4, *first.shape)
+    tokens = encoded.image_tokens.reshape(4, *first.shape)
     for token, expected in zip(tokens, [first, later, later, later], strict=True):
         np.testing.assert_allclose(token, expected, atol=1e-5)
     assert jnp.abs(first - later).max() > 0.01
     # The largest level comes first, the video's own last; noise of the posterior apart, later frames are alike.
-    assert [level.shape for level in subject.latents] == [(1, 4, 12, 12, 4), (1, 4, 8, 8, 4)]
-    for level, side in zip(subject.latents, (24, 16), strict=True):
+    assert [level.shape for level in encoded.latents] == [(1, 4, 12, 12, 4), (1, 4, 8, 8, 4)]
+    for level, side in zip(encoded.latents, (24, 16), strict=True):
         factor = pipe.vae.config.scaling_factor
-        for index, image in enumerate([cut_out(CAT[None], MASK[None], side, side)] + [black[:, :side, :side]] * 3):
+        for index, image in enumerate(
+            [to_pixels(cut_out(CAT[None], MASK[None], side, side))] + [black[:, :side, :side]] * 3
+        ):
             mean, log_variance = pipe.vae(image, method="encode")
             deviation = (level[0, index] / factor - mean[0]) / jnp.exp(log_variance[0] / 2)
             assert 0.7 < float(deviation.std()) < 1.3
@@ -112,7 +70,7 @@ def test_editing_has_every_frame_s_own_cut_out(pipe: MagDiff) -> None:
     frames = np.stack([np.roll(CAT, 40 * index, axis=1) for index in range(4)])
     masks = np.stack([np.roll(MASK, 40 * index, axis=1) for index in range(4)])
     subject = pipe.encode_subjects([(frames, masks)], Shape(4, 16, 16), seed_keys([1]))
-    expected = pipe.encode_images(cut_out(frames, masks, CLIP_CROP, CLIP_CROP))
+    expected = pipe.encode_images(to_pixels(cut_out(frames, masks, CLIP_CROP, CLIP_CROP)))
     np.testing.assert_allclose(subject.image_tokens, expected.reshape(1, -1, expected.shape[-1]), atol=1e-5)
     assert min(float(jnp.abs(a - b).max()) for a, b in pairwise(expected)) > 1e-3
 

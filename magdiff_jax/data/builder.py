@@ -3,7 +3,7 @@
 from abc import abstractmethod
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 import tensorflow_datasets as tfds
@@ -34,7 +34,7 @@ def features() -> tfds.features.FeaturesDict:
     )
 
 
-class ClipBuilder(tfds.core.GeneratorBasedBuilder, skip_registration=True):
+class ClipBuilder(tfds.core.GeneratorBasedBuilder, skip_registration=True):  # type: ignore[call-arg]
     """A data set of clips. A subclass says in `sources` where they come from.
 
     Its docstring is the data set's description. Files that are downloaded by hand are looked for in TFDS's
@@ -42,6 +42,12 @@ class ClipBuilder(tfds.core.GeneratorBasedBuilder, skip_registration=True):
     """
 
     VERSION = tfds.core.Version("1.0.0")
+    # Nothing is downloaded, so there are no checksums, which TFDS would look for beside the builder's module.
+    url_infos: ClassVar[dict[str, Any]] = {}
+    HOMEPAGE: str | None = None
+    CITATION: str | None = None
+    # Terms of use, in a sentence.
+    LICENSE: str | None = None
 
     def __init__(self, **kwargs: Any):
         super().__init__(file_format="array_record", **kwargs)
@@ -51,7 +57,14 @@ class ClipBuilder(tfds.core.GeneratorBasedBuilder, skip_registration=True):
         """The source of each split."""
 
     def _info(self) -> tfds.core.DatasetInfo:
-        return tfds.core.DatasetInfo(builder=self, description=self.__doc__, features=features())
+        return tfds.core.DatasetInfo(
+            builder=self,
+            description=self.__doc__,
+            features=features(),
+            homepage=self.HOMEPAGE,
+            citation=self.CITATION,
+            license=self.LICENSE,
+        )
 
     def _split_generators(self, dl_manager: tfds.download.DownloadManager) -> dict[str, Iterator]:
         # `manual_dir` is asked for only where something is downloaded by hand: TFDS insists that it is there.

@@ -2,10 +2,11 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import Any, Protocol
+from typing import Any
 
 import numpy as np
 from jaxtyping import Bool, UInt8
+from typing_extensions import Protocol, runtime_checkable  # Python 3.11's own one reads properties when it checks
 
 # The paper's four kinds of subject (supplement, section C).
 CATEGORIES = ("person", "animal", "object", "other")
@@ -46,6 +47,7 @@ class ClipInfo:
     provenance: dict[str, Any] = field(default_factory=dict)
 
 
+@runtime_checkable
 class Clip(Protocol):
     """A video with its subject. Frames are decoded when asked for, and no others."""
 
@@ -74,6 +76,7 @@ class Clip(Protocol):
         ...
 
 
+@runtime_checkable
 class Source(Protocol):
     """A random-access sequence of clips. It can be pickled, so that worker processes read it too."""
 

@@ -1,6 +1,7 @@
 """Pictures: read them safely, write them atomically, fit them to a size."""
 
 from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
@@ -8,7 +9,7 @@ from typing import Any
 
 import numpy as np
 from jaxtyping import Bool, UInt8
-from PIL import Image, ImageOps
+from PIL import ExifTags, Image, ImageOps
 
 from magdiff_jax.errors import UserError
 from magdiff_jax.replacing import replacing
@@ -18,6 +19,9 @@ MAX_PIXELS = 89_000_000
 
 # Named one by one because some of Pillow's other readers start programs or only read headers.
 _FORMATS = ("PNG", "JPEG", "WEBP", "GIF", "BMP", "TIFF", "PPM", "AVIF")
+# left, top, right, bottom in pixels; right and bottom are the first ones outside.
+Window = tuple[int, int, int, int]
+
 _BOMBS = (Image.DecompressionBombError, Image.DecompressionBombWarning)
 _SAVE_OPTIONS: dict[str, dict[str, Any]] = {
     ".png": {"format": "PNG"},
@@ -52,7 +56,23 @@ def read_animation(path: str | Path) -> Iterator[tuple[Picture, Fraction]]:
     Raises:
         UserError: as `read_image` does, when the frame concerned is reached.
     """
-    path = Path(path)
+    with _opened(Path(path)) as image:
+        for index in range(getattr(image, "n_frames", 1)):
+            image.seek(index)
+            image.load()
+            milliseconds = Fraction(image.info.get("duration") or 0)
+            yield _to_picture(image), milliseconds / 1000
+
+
+def picture_size(path: Path) -> tuple[int, int]:
+    """Returns height and width, upright, without decoding. Raises UserError as `read_image` does."""
+    with _opened(path) as image:
+        on_its_side = image.getexif().get(ExifTags.Base.Orientation, 1) > 4
+        return (image.width, image.height) if on_its_side else (image.height, image.width)
+
+
+@contextmanager
+def _opened(path: Path) -> Iterator[Image.Image]:
     if path.is_dir():
         raise UserError(f"{path} is a folder: name one picture in it")
     if not path.exists():
@@ -61,11 +81,7 @@ def read_animation(path: str | Path) -> Iterator[tuple[Picture, Fraction]]:
         with Image.open(path, formats=_FORMATS) as image:
             if image.width * image.height > MAX_PIXELS:
                 raise Image.DecompressionBombError
-            for index in range(getattr(image, "n_frames", 1)):
-                image.seek(index)
-                image.load()
-                milliseconds = Fraction(image.info.get("duration") or 0)
-                yield _to_picture(image), milliseconds / 1000
+            yield image
     except _BOMBS as error:
         raise UserError(f"{path} has over {MAX_PIXELS / 1e6:.0f} megapixels: make it smaller") from error
     # Pillow's decoders answer damaged files with a dozen kinds of exception.
@@ -115,24 +131,34 @@ def write_image(path: str | Path, image: UInt8[np.ndarray, "height width 3"]) ->
         Image.fromarray(image).save(new, **options)
 
 
+def centre_window(
+    height: int, width: int, target_height: int, target_width: int, within: Window | None = None
+) -> Window:
+    """The largest window of the target's proportions in the middle of a picture, or of the window `within` it."""
+    left, top, right, bottom = within or (0, 0, width, height)
+    window_height = max(1, round(min(bottom - top, (right - left) * target_height / target_width)))
+    window_width = max(1, round(min(right - left, (bottom - top) * target_width / target_height)))
+    left, top = left + (right - left - window_width) // 2, top + (bottom - top - window_height) // 2
+    return left, top, left + window_width, top + window_height
+
+
 def fit(
     image: UInt8[np.ndarray, "height width 3"] | Bool[np.ndarray, "height width"],
     height: int,
     width: int,
+    within: Window | None = None,
 ) -> UInt8[np.ndarray, "{height} {width} 3"] | Bool[np.ndarray, "{height} {width}"]:
-    """Resizes so that the picture just covers `height` x `width`, and crops what is over, centred.
+    """Resizes so that the picture (or a window of it) just covers `height` x `width`; crops what is over, centred.
 
-    Pictures are resampled with an antialiasing filter (Lanczos), masks by nearest neighbour; both
-    with the same geometry, so that a picture and its mask stay aligned.
+    Pictures are made smaller by averaging over areas and larger by cubic interpolation, masks by nearest neighbour;
+    all with the same geometry, so that a picture and its mask stay aligned.
     """
-    source_height, source_width = image.shape[:2]
-    crop_height = min(source_height, source_width * height / width)
-    crop_width = min(source_width, source_height * width / height)
-    box = (
-        (source_width - crop_width) / 2,
-        (source_height - crop_height) / 2,
-        (source_width + crop_width) / 2,
-        (source_height + crop_height) / 2,
-    )
-    resampling = Image.Resampling.NEAREST if image.dtype == bool else Image.Resampling.LANCZOS
-    return np.array(Image.fromarray(image).resize((width, height), resampling, box))
+    import cv2
+
+    left, top, right, bottom = centre_window(image.shape[0], image.shape[1], height, width, within)
+    window = image[top:bottom, left:right]
+    if image.dtype == bool:
+        resized = cv2.resize(window.astype(np.uint8), (width, height), interpolation=cv2.INTER_NEAREST_EXACT)
+        return resized.astype(bool)
+    smaller = height * width < window.shape[0] * window.shape[1]
+    return cv2.resize(window, (width, height), interpolation=cv2.INTER_AREA if smaller else cv2.INTER_CUBIC)

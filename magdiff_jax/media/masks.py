@@ -38,10 +38,11 @@ def read_masks(
             f"{path} is {mask_width}x{mask_height} but the frames it masks are {width}x{height}: "
             "make both the same size"
         )
-    return np.stack([_mask(picture) for picture in pictures])
+    return np.stack([to_mask(picture) for picture in pictures])
 
 
-def _mask(picture: Picture) -> Bool[np.ndarray, "height width"]:
+def to_mask(picture: Picture) -> Bool[np.ndarray, "height width"]:
+    """Returns the subject in a picture of a mask; the rule is that of `read_masks`."""
     from_alpha = alpha_mask(picture)
     # The maximum, for label pictures that paint the subject in a colour of its own.
     return picture.rgb.max(axis=-1) >= _THRESHOLD if from_alpha is None else from_alpha
@@ -55,14 +56,15 @@ def alpha_mask(picture: Picture) -> Bool[np.ndarray, "height width"] | None:
 
 
 def whole_frame_if_empty(
-    masks: Bool[np.ndarray, "frame height width"],
+    masks: Bool[np.ndarray, "frame height width"], quiet: bool = False
 ) -> Bool[np.ndarray, "frame height width"]:
-    """Returns the masks with empty ones filled: a null mask means the whole frame. Warns of it."""
+    """Returns the masks with empty ones filled: a null mask means the whole frame. Warns of it unless `quiet`."""
     empty = np.flatnonzero(~masks.any(axis=(1, 2)))
     if not len(empty):
         return masks
-    numbers = ", ".join(str(index) for index in empty)
-    warnings.warn(f"empty mask in frame {numbers}: the whole frame is taken as the subject", stacklevel=2)
+    if not quiet:
+        numbers = ", ".join(str(index) for index in empty)
+        warnings.warn(f"empty mask in frame {numbers}: the whole frame is taken as the subject", stacklevel=2)
     filled = masks.copy()
     filled[empty] = True
     return filled

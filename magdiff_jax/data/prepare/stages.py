@@ -4,7 +4,7 @@ Another captioner or tracker is one class with such a method, and a line in the 
 """
 
 from collections.abc import Mapping, Sequence
-from typing import Any, NamedTuple, Protocol
+from typing import Any, NamedTuple, Protocol, runtime_checkable
 
 import numpy as np
 from jaxtyping import Float, UInt8
@@ -42,6 +42,7 @@ class Segmentation(NamedTuple):
     provenance: dict[str, Any]
 
 
+@runtime_checkable
 class Captioner(Protocol):
     """Answers a question on a picture. `name` goes to the record."""
 
@@ -50,6 +51,7 @@ class Captioner(Protocol):
     def answer(self, question: str, frame: UInt8[np.ndarray, "height width 3"]) -> str: ...
 
 
+@runtime_checkable
 class NounFinder(Protocol):
     """The nouns of a caption, in its order, each once; lemmas in lower case."""
 
@@ -58,6 +60,7 @@ class NounFinder(Protocol):
     def nouns(self, caption: str) -> list[str]: ...
 
 
+@runtime_checkable
 class Similarity(Protocol):
     """How near in meaning each of some texts is to each of others, -1 to 1."""
 
@@ -66,6 +69,7 @@ class Similarity(Protocol):
     def __call__(self, texts: Sequence[str], others: Sequence[str]) -> Float[np.ndarray, "text other"]: ...
 
 
+@runtime_checkable
 class Segmenter(Protocol):
     """Segments what `label` names in frame 0 and tracks it through all frames.
 

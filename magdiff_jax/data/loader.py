@@ -1,0 +1,302 @@
+"""The loader: sources of clips → batches, the same ones in the same order for a seed.
+
+Each example is a pure function of the config and of its position in one endless stream that all processes share.
+So a checkpoint is one number, and it holds for any number of processes and workers.
+"""
+
+import hashlib
+import json
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from itertools import repeat
+from typing import Any, Literal, NamedTuple
+
+import numpy as np
+from jaxtyping import Int, UInt8
+
+from magdiff_jax.config import Config, ConfigError
+from magdiff_jax.cutout import CLIP_CROP, cut_out, level_sizes
+from magdiff_jax.data.augment import AugmentConfig, augment_subject
+from magdiff_jax.data.clip import Clip
+from magdiff_jax.data.sources import open_source
+from magdiff_jax.data.transforms import choose_frames, choose_window
+from magdiff_jax.media.images import fit
+
+# Examples in the stream: more than anyone draws, and few enough for Grain's arithmetic on lengths.
+_ENDLESS = 2**53
+
+Images = UInt8[np.ndarray, "*_batch _image _height _width 3"]
+Tokenize = Callable[[Sequence[str]], Int[np.ndarray, "_prompt _token"]]
+
+
+class Batch(NamedTuple):
+    """What a training step takes. Pixels are uint8, black is 0; they are scaled to [-1, 1] on the device.
+
+    Attributes:
+        frames: the clips, [batch, frame, height, width, 3].
+        subjects: HFA's cut-outs for each level of the pyramid, [batch, subject frame, level height, level width, 3].
+        image_prompts: APA's cut-outs, [batch, subject frame, crop, crop, 3].
+        tokens: the prompts' ids, int32 [batch, token].
+        positions: of the examples in the stream, int64 [batch]; the seeds of whatever else is random about them.
+        ids: of the clips, `source/id`.
+        prompts: as they were before they became tokens; empty where dropped.
+    """
+
+    frames: UInt8[np.ndarray, "_batch _frame _height _width 3"]
+    subjects: tuple[Images, ...]
+    image_prompts: Images
+    tokens: Int[np.ndarray, "_batch _token"]
+    positions: Int[np.ndarray, " _batch"]
+    ids: tuple[str, ...]
+    prompts: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class LoaderConfig(Config):
+    """Which clips, and what is made of them.
+
+    Attributes:
+        sources: as `sources.open_source` takes them, each with a "weight" (default 1): its share of the examples.
+        batch_size: of all processes together.
+        seed: of the order and of all that is random about an example.
+        shuffle: draw each source's clips in a new order every time through it; else in its own order.
+        frames: of an example.
+        stride: from one frame to the next.
+        offset: where in a clip an example starts: "random" or "start".
+        height: of the frames, in pixels.
+        width: of the frames, in pixels.
+        crop: the part of the frames that is kept: "centre" (supplement, section B) or "random".
+        flip: mirror half of the clips; captions that say left or right do not follow.
+        subjects: the frames that show the subject: "first" (training and generation), "all" (editing), "none".
+        sda: cut subjects out by their masks; False: whole frames (the paper's ablation).
+        levels: HFA's pyramid in pixels of a 256-pixel video, the last one at the video's own size; empty: no HFA.
+        latent_multiple: pixels of one latent; the levels' sizes are multiples of it.
+        clip_crop: side of the square that APA's vision tower starts from, in pixels; 0: no APA.
+        caption: which one is the prompt: "augmented" (with the label, supplement, section C) or "original".
+        prompt_dropout: the probability that a prompt is left empty (supplement, section B).
+        augment: of the subjects.
+        threads: that decode and transform in each process, 0 for none besides the caller's.
+        workers: processes that do so; 0: threads alone.
+        buffer: batches that are made ahead.
+    """
+
+    sources: tuple[Mapping[str, Any], ...]
+    batch_size: int
+    seed: int = 0
+    shuffle: bool = True
+    frames: int = 8
+    stride: int = 1
+    offset: Literal["random", "start"] = "random"
+    height: int = 256
+    width: int = 256
+    crop: Literal["centre", "random"] = "centre"
+    flip: bool = False
+    subjects: Literal["first", "all", "none"] = "first"
+    sda: bool = True
+    levels: tuple[int, ...] = (384, 320, 256)
+    latent_multiple: int = 8
+    clip_crop: int = CLIP_CROP
+    caption: Literal["augmented", "original"] = "augmented"
+    prompt_dropout: float = 0.15
+    augment: AugmentConfig = field(default_factory=AugmentConfig)
+    threads: int = 2
+    workers: int = 0
+    buffer: int = 2
+
+    def __post_init__(self) -> None:
+        self._require("sources", len(self.sources) > 0, "at least one source")
+        self._require_positive("batch_size", "frames", "stride", "height", "width", "levels", "latent_multiple")
+        self._require("offset", self.offset in ("random", "start"), "random or start")
+        self._require("crop", self.crop in ("centre", "random"), "centre or random")
+        self._require("subjects", self.subjects in ("first", "all", "none"), "first, all or none")
+        self._require("caption", self.caption in ("augmented", "original"), "augmented or original")
+        self._require_number("prompt_dropout", 0, 1)
+        for key in ("seed", "clip_crop", "threads", "workers"):
+            self._require_number(key, 0)
+        self._require_positive("buffer")
+        for source in self.sources:
+            if not source.get("weight", 1) > 0:
+                raise ConfigError(f"LoaderConfig.sources: weight {source['weight']!r} must be above 0")
+
+    def fingerprint(self) -> str:
+        """Of all that decides which example stands at a position."""
+        values = self.to_dict()
+        for key in ("batch_size", "threads", "workers", "buffer"):
+            del values[key]
+        return hashlib.sha256(json.dumps(values, sort_keys=True).encode()).hexdigest()[:16]
+
+
+def make_loader(config: LoaderConfig, tokenize: Tokenize, process: int = 0, processes: int = 1) -> "Loader":
+    """The batches of one process.
+
+    Args:
+        config: the same in all processes.
+        tokenize: prompts → token ids of one length, such as `Tokenizer.ids`; must be picklable if there are workers.
+        process: index of this process.
+        processes: how many share the stream; each takes its part of every batch, in order.
+
+    Raises:
+        ConfigError: `batch_size` does not divide among the processes, or a source is not one.
+        UserError: a source is not there.
+    """
+    if not 0 <= process < processes:
+        raise ConfigError(f"process {process} of {processes}: must be 0 to {processes - 1}")
+    if config.batch_size % processes:
+        raise ConfigError(f"batch_size {config.batch_size} does not divide among {processes} processes")
+    return Loader(config, tokenize, process, processes)
+
+
+class Loader:
+    """An endless iterator over batches; see `make_loader`.
+
+    Its state is the position in the stream: it can be taken after any batch, and given to a loader with another batch
+    size, or other numbers of processes and workers.
+    """
+
+    def __init__(self, config: LoaderConfig, tokenize: Tokenize, process: int, processes: int):
+        self.config = config
+        self.process, self.processes = process, processes
+        self._stream = _stream(config, tokenize)
+        self._position = 0
+        self._iterator: Any = None
+
+    def __iter__(self) -> "Loader":
+        return self
+
+    def __next__(self) -> Batch:
+        if self._iterator is None:
+            self._iterator = self._start()
+        batch = next(self._iterator)
+        self._position += self.config.batch_size
+        return batch
+
+    def get_state(self) -> dict[str, Any]:
+        """What `set_state` takes; JSON."""
+        return {"position": self._position, "fingerprint": self.config.fingerprint()}
+
+    def set_state(self, state: Mapping[str, Any]) -> None:
+        """Go on from where a loader was when its state was taken.
+
+        Raises:
+            ConfigError: the state belongs to a config with other examples.
+        """
+        if state["fingerprint"] != self.config.fingerprint():
+            raise ConfigError(
+                "the loader's state belongs to another data config: take the sources, seed and transforms of that run"
+            )
+        self.close()
+        self._position = state["position"]
+
+    def close(self) -> None:
+        """End the threads and workers; the loader can still go on from its state."""
+        if self._iterator is not None:
+            self._iterator.close()
+            self._iterator = None
+
+    def __enter__(self) -> "Loader":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def _start(self) -> Any:
+        import grain
+
+        share = self.config.batch_size // self.processes
+        batches = self._stream[self._position :].batch(share, batch_fn=_batch)[self.process :: self.processes]
+        read = grain.ReadOptions(self.config.threads, self.config.buffer if self.config.threads else 0)
+        dataset = batches.to_iter_dataset(read)
+        if self.config.workers:
+            _mark_flags_as_parsed()
+            dataset = dataset.mp_prefetch(grain.MultiprocessingOptions(self.config.workers, self.config.buffer))
+        return iter(dataset)
+
+
+class _Example:
+    """Makes the example at a position from its clip."""
+
+    def __init__(self, config: LoaderConfig, tokenize: Tokenize):
+        self._config = config
+        self._tokenize = tokenize
+        self._sizes = level_sizes(config.levels, config.height, config.width, config.latent_multiple)
+
+    def __call__(self, position: int, clip: Clip) -> Batch:
+        """A batch of one, without its first axis."""
+        config, info = self._config, clip.info
+        rng = np.random.default_rng((config.seed, position))
+        drop, flip, change = rng.random(3)
+
+        drawn = rng if config.offset == "random" else None
+        areas = clip.areas() if drawn is not None and config.subjects == "first" else None
+        indices = choose_frames(info.length, config.frames, config.stride, drawn, areas)
+        window = choose_window(info.height, info.width, config.height, config.width, config.crop, rng)
+        frames = clip.frames(indices)
+        shown = {"none": 0, "first": 1, "all": config.frames}[config.subjects]
+        masks = clip.masks(indices[:shown]) if config.sda and shown else None
+        subject = frames[:shown]
+        if shown and change < config.augment.probability:
+            subject, masks = self._augment(subject, masks, rng)
+
+        prompt = info.augmented_caption if config.caption == "augmented" else info.caption
+        prompt = "" if drop < config.prompt_dropout else prompt
+        mirrored = slice(None, None, -1 if config.flip and flip < 0.5 else None)
+
+        def cut(height: int, width: int) -> np.ndarray:
+            if not shown:
+                return np.zeros((0, height, width, 3), np.uint8)
+            return cut_out(subject, masks, height, width, window, quiet=True)[:, :, mirrored]
+
+        return Batch(
+            frames=np.stack([fit(frame, config.height, config.width, window) for frame in frames])[:, :, mirrored],
+            subjects=tuple(cut(*size) for size in self._sizes),
+            image_prompts=cut(config.clip_crop, config.clip_crop) if config.clip_crop else frames[:0, :0, :0],
+            tokens=self._tokenize([prompt])[0],
+            positions=np.array(position, np.int64),
+            ids=(f"{info.source}/{info.id}",),
+            prompts=(prompt,),
+        )
+
+    def _augment(self, frames: np.ndarray, masks: np.ndarray | None, rng: np.random.Generator) -> tuple:
+        """All frames of a subject change alike."""
+        seed = int(rng.integers(2**63))
+        changed = [
+            augment_subject(frame, mask, self._config.augment, np.random.default_rng(seed))
+            for frame, mask in zip(frames, repeat(None) if masks is None else masks, strict=masks is not None)
+        ]
+        new_frames, new_masks = zip(*changed, strict=True)
+        return np.stack(new_frames), None if masks is None else np.stack(new_masks)
+
+
+def _stream(config: LoaderConfig, tokenize: Tokenize) -> Any:
+    """All examples, by position: a grain.MapDataset without end."""
+    import grain
+
+    endless, weights = [], []
+    for index, spec in enumerate(config.sources):
+        arguments = dict(spec)
+        weights.append(arguments.pop("weight", 1))
+        clips = grain.MapDataset.source(open_source(arguments)).seed(config.seed + index)
+        endless.append((clips.shuffle() if config.shuffle else clips).repeat())
+    mixed = grain.MapDataset.mix(endless, weights) if len(endless) > 1 else endless[0]
+    return mixed[:_ENDLESS].map_with_index(_Example(config, tokenize))
+
+
+def _batch(examples: Sequence[Batch]) -> Batch:
+    """Examples side by side."""
+    return Batch(
+        frames=np.stack([example.frames for example in examples]),
+        subjects=tuple(np.stack(level) for level in zip(*(example.subjects for example in examples), strict=True)),
+        image_prompts=np.stack([example.image_prompts for example in examples]),
+        tokens=np.stack([example.tokens for example in examples]),
+        positions=np.stack([example.positions for example in examples]),
+        ids=tuple(identifier for example in examples for identifier in example.ids),
+        prompts=tuple(prompt for example in examples for prompt in example.prompts),
+    )
+
+
+def _mark_flags_as_parsed() -> None:
+    # Grain's workers read absl's flags, which only absl's own programs parse.
+    from absl import flags
+
+    if not flags.FLAGS.is_parsed():
+        flags.FLAGS.mark_as_parsed()
