@@ -1,5 +1,6 @@
 """Write sources as record data sets: the TFDS builder that all of them share."""
 
+import inspect
 from abc import abstractmethod
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -59,7 +60,7 @@ class ClipBuilder(tfds.core.GeneratorBasedBuilder, skip_registration=True):  # t
     def _info(self) -> tfds.core.DatasetInfo:
         return tfds.core.DatasetInfo(
             builder=self,
-            description=self.__doc__,
+            description=inspect.getdoc(type(self)),
             features=features(),
             homepage=self.HOMEPAGE,
             citation=self.CITATION,

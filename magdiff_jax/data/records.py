@@ -5,31 +5,36 @@ Frames are JPEG bytes and masks PNG bytes, so that a reader decodes the few fram
 """
 
 import json
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from functools import cached_property
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from magdiff_jax.data.clip import CATEGORIES, Clip, ClipInfo, Frames, Masks
+from magdiff_jax.data.clip import CATEGORIES, Clip, ClipInfo, Frames, Masks, subject_areas
 from magdiff_jax.errors import UserError
 
 # At this quality and with whole chroma, a frame differs from its source by about one level.
 _JPEG_QUALITY = 95
+_CHUNK_BYTES = 256 << 20
+_FIELDS = {
+    *("id", "source", "frames", "masks", "areas", "size", "fps"),
+    *("caption", "augmented_caption", "label", "category", "provenance"),
+}
 
 
 def encode(clip: Clip) -> dict[str, Any]:
     """A clip as the values of one record, in the types of `builder.ClipBuilder`'s schema."""
     info = clip.info
-    indices = range(info.length)
-    masks, areas = clip.masks(indices), clip.areas()
+    frames, masks, areas = clip.encoded() if isinstance(clip, RecordClip) else _encode_pictures(clip)
     return {
         "id": info.id,
         "source": info.source,
-        "frames": [_to_jpeg(frame) for frame in clip.frames(indices)],
-        "masks": [] if masks is None else [_to_png(mask) for mask in masks],
-        "areas": [] if areas is None else [float(area) for area in areas],
+        "frames": frames,
+        "masks": masks,
+        "areas": areas,
         "size": [info.height, info.width],
         "fps": info.fps,
         "caption": info.caption,
@@ -40,13 +45,39 @@ def encode(clip: Clip) -> dict[str, Any]:
     }
 
 
+def _encode_pictures(clip: Clip) -> tuple[list[bytes], list[bytes], list[float]]:
+    frames: list[bytes] = []
+    masks: list[bytes] = []
+    areas: list[float] = []
+    # A few frames at a time, since a whole clip may need more memory than there is.
+    step = max(1, _CHUNK_BYTES // (clip.info.height * clip.info.width * 3))
+    for start in range(0, clip.info.length, step):
+        indices = range(start, min(start + step, clip.info.length))
+        frames += [_to_jpeg(frame) for frame in clip.frames(indices)]
+        some = clip.masks(indices)
+        if some is not None:
+            masks += [_to_png(mask) for mask in some]
+            areas += [float(area) for area in subject_areas(some)]
+    return frames, masks, areas
+
+
 class RecordClip:
-    """A clip in the bytes of one record."""
+    """A clip in the bytes of one record.
+
+    Raises:
+        UserError: the bytes are no such record. Damage to a picture shows when it is read.
+    """
 
     def __init__(self, record: bytes):
+        from google.protobuf.message import DecodeError
         from tensorflow_datasets.proto import tf_example_pb2
 
-        self._values = tf_example_pb2.Example.FromString(record).features.feature
+        try:
+            self._values = tf_example_pb2.Example.FromString(record).features.feature
+        except DecodeError:
+            raise UserError("a record is damaged: its bytes are no tf.train.Example; write the records again") from None
+        if lacking := sorted(_FIELDS - set(self._values)):
+            raise UserError(f"a record lacks {', '.join(lacking)}: it is none of clips, or of another version")
 
     @cached_property
     def info(self) -> ClipInfo:
@@ -63,7 +94,7 @@ class RecordClip:
             augmented_caption=self._text("augmented_caption"),
             label=self._text("label"),
             category=CATEGORIES[values["category"].int64_list.value[0]],
-            provenance=json.loads(self._text("provenance")),
+            provenance=self._provenance(),
         )
 
     def frames(self, indices: Sequence[int]) -> Frames:
@@ -83,6 +114,17 @@ class RecordClip:
     def areas(self) -> np.ndarray | None:
         areas = np.array(self._values["areas"].float_list.value, np.float32)
         return areas if len(areas) else None
+
+    def encoded(self) -> tuple[list[bytes], list[bytes], list[float]]:
+        """Frames, masks and areas as they are in the record, so that a copy of it loses nothing."""
+        frames, masks = (list(self._values[name].bytes_list.value) for name in ("frames", "masks"))
+        return frames, masks, list(self._values["areas"].float_list.value)
+
+    def _provenance(self) -> dict[str, Any]:
+        try:
+            return json.loads(self._text("provenance"))
+        except ValueError as error:
+            raise UserError(f"record {self._text('id')!r} is damaged: its provenance is no JSON: {error}") from None
 
     def _decode(self, encoded: bytes, flags: int) -> np.ndarray:
         import cv2
@@ -110,7 +152,7 @@ class RecordSource:
         split: such as "train".
 
     Raises:
-        UserError: there is no such data set or split.
+        UserError: there is no such data set or split, or, when it is read, a file is damaged.
     """
 
     def __init__(self, folder: str | Path, split: str = "train"):
@@ -120,16 +162,27 @@ class RecordSource:
         return len(self._records)
 
     def __getitem__(self, index: int) -> RecordClip:
-        return RecordClip(self._records[index])
+        with self._damage_told():
+            record = self._records[index]
+        return RecordClip(record)
 
     def __getstate__(self) -> dict[str, Any]:
         return {"_files": self._files}
 
     @cached_property
     def _records(self) -> Any:
-        import grain
+        # Which is also what Grain reads them with; by itself it does not load JAX into worker processes.
+        from array_record.python.array_record_data_source import ArrayRecordDataSource
 
-        return grain.sources.ArrayRecordDataSource([str(file) for file in self._files])
+        with self._damage_told():
+            return ArrayRecordDataSource([str(file) for file in self._files])
+
+    @contextmanager
+    def _damage_told(self) -> Iterator[None]:
+        try:
+            yield
+        except RuntimeError as error:
+            raise UserError(f"{self._files[0].parent}: a file of records is damaged: {error}; write it again") from None
 
 
 def record_files(folder: Path, split: str) -> list[Path]:
@@ -141,6 +194,9 @@ def record_files(folder: Path, split: str) -> list[Path]:
             {file.name.split(".array_record")[0].rsplit("-", 1)[-1] for file in folder.glob("*.array_record*")}
         )
         raise UserError(f"{folder} has no split {split!r}; it has {', '.join(there) or 'none'}")
+    expected = int(files[0].name.rsplit("-", 1)[-1])
+    if len(files) != expected:
+        raise UserError(f"{folder} has {len(files)} of the {expected} files of split {split!r}: bring the others too")
     return files
 
 

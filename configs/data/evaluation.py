@@ -1,0 +1,17 @@
+"""As paper.py, for an evaluation set: no rule applies, and where no subject is found the whole frame is kept.
+
+    python -m magdiff_jax.data.prepare --config configs/data/evaluation.py --out DIR \\
+        --config.name=ucf101 --config.splits.test.kind=ucf101 --config.splits.test.folder=UCF-101
+"""
+
+from ml_collections import ConfigDict
+
+from configs.data import paper
+
+
+def get_config() -> ConfigDict:
+    config = paper.get_config()
+    config.name = "evaluation"
+    config.training = False
+    config.splits = {"test": {"kind": "folder", "folder": "videos"}}
+    return config

@@ -1,0 +1,32 @@
+"""The paper's preparation (supplement, section C) of a folder of videos with captions, such as Pexels'.
+
+    python -m magdiff_jax.data.prepare --config configs/data/paper.py --out DIR \\
+        --config.splits.train.folder=VIDEOS --config.splits.train.captions=CAPTIONS.csv
+
+It needs the weights of the four models, named on the Hugging Face hub or as local folders, and a GPU to be fast. Run it
+from the repository's root, as all configs.
+"""
+
+from ml_collections import ConfigDict
+
+
+def get_config() -> ConfigDict:
+    return ConfigDict(
+        {
+            "name": "prepared",
+            "training": True,
+            "splits": {"train": {"kind": "folder", "folder": "videos", "captions": "captions.csv"}},
+            "cut": {"seconds": 10.0, "fps": 8.0, "short_side": 512, "all_parts": False, "least_frames": 8},
+            "rules": {"short_side": 512, "least_area": 0.05, "most_area": 0.6},
+            "captioner": {"kind": "blip2", "model": "Salesforce/blip2-opt-2.7b"},
+            "noun_finder": {"kind": "spacy", "model": "en_core_web_sm"},
+            "similarity": {"kind": "sentence", "model": "sentence-transformers/all-MiniLM-L6-v2"},
+            "words": "data/subject_words.txt",
+            "threshold": 0.55,
+            "segmenter": {
+                "kind": "grounded_sam2",
+                "detector": "IDEA-Research/grounding-dino-base",
+                "tracker": "facebook/sam2.1-hiera-large",
+            },
+        }
+    )

@@ -1,0 +1,136 @@
+"""From folders of videos with captions to records with the subject's label and masks (supplement, section C).
+
+    python -m magdiff_jax.data.prepare --config configs/data/folder.py --out data/records --workers 2 \\
+        --config.splits.train.folder=videos --config.splits.train.captions=captions.csv
+
+The records are `OUT/NAME/1.0.0`; beside them, rejected.jsonl says of each clip that was put aside by which rule and
+why, and summary.json counts. A run that was stopped goes on where it was when it is started again.
+"""
+
+import argparse
+import json
+import logging
+import shutil
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from tqdm import tqdm
+
+from magdiff_jax import commands
+from magdiff_jax.config_file import HELP, read_config, split_overrides
+from magdiff_jax.errors import UserError
+
+# Beam's DirectRunner would look for a program on the network first, and then run this.
+_RUNNERS = {"DirectRunner": "FnApiRunner"}
+
+
+def make_parser() -> commands.Parser:
+    parser = commands.Parser(
+        prog="python -m magdiff_jax.data.prepare",
+        description=__doc__,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+        allow_abbrev=False,
+    )
+    parser.add_argument("--config", type=Path, required=True, metavar="FILE", help=HELP)
+    parser.add_argument("--out", type=Path, required=True, metavar="DIR", help="folder of data sets")
+    parser.add_argument("--overwrite", action="store_true", help="begin anew where this data set is there already")
+    parser.add_argument("--workers", type=int, default=1, metavar="N", help="processes here (default: 1)")
+    parser.add_argument(
+        "--runner", default="DirectRunner", metavar="NAME", help="Apache Beam's runner (default: DirectRunner, here)"
+    )
+    parser.add_argument("beam", nargs="*", metavar="-- FLAG", help="flags for Beam and its runner, after --")
+    return parser
+
+
+def main(arguments: list[str]) -> None:
+    arguments, overrides = split_overrides(arguments)
+    args = make_parser().parse_args(arguments)
+    if args.workers < 1:
+        raise UserError(f"--workers {args.workers}: must be at least 1")
+    values = read_config(args.config, overrides)
+    logging.getLogger().setLevel(logging.ERROR)  # Beam's own account of its workers
+
+    from magdiff_jax.data.prepare import pipeline
+    from magdiff_jax.data.prepare.config import PrepareConfig
+    from magdiff_jax.data.prepare.dataset import SUMMARY, write_dataset
+    from magdiff_jax.data.prepare.store import Store
+    from magdiff_jax.data.sources import open_source
+
+    config = PrepareConfig.from_dict(values)
+    videos = [(split, i) for split, spec in config.splits.items() for i in range(len(open_source(spec)))]
+    folder = args.out / config.name
+    if args.overwrite:
+        _remove(folder)
+    if (folder / SUMMARY).is_file():
+        summary = json.loads((folder / SUMMARY).read_text(encoding="utf-8"))
+        if summary["fingerprint"] != config.fingerprint():
+            raise UserError(f"{folder} was made with another config: choose another --out or add --overwrite")
+    else:
+        store = Store(folder / "work")
+        store.begin(config.fingerprint())
+        options = [*_here(args.workers), *args.beam]
+        with _progress(store, None if config.cut.all_parts else len(videos)):
+            pipeline.run(config, videos, store, _RUNNERS.get(args.runner, args.runner), options)
+        summary = write_dataset(config, store, args.out)
+        shutil.rmtree(store.folder)
+    _report(summary, folder)
+
+
+def _here(workers: int) -> list[str]:
+    """Beam's flags for processes on this machine."""
+    mode = "multi_processing" if workers > 1 else "in_memory"
+    return [
+        f"--direct_num_workers={workers}",
+        f"--direct_running_mode={mode}",
+        "--default_sdk_harness_log_level=ERROR",
+    ]
+
+
+@contextmanager
+def _progress(store: Any, total: int | None) -> Iterator[None]:
+    """A bar that counts outcomes, whoever writes them."""
+    done = threading.Event()
+
+    def watch() -> None:
+        with tqdm(total=total, unit=" clips") as bar:
+            while True:
+                last = done.wait(1)
+                bar.update(store.count() - bar.n)
+                if last:
+                    return
+
+    thread = threading.Thread(target=watch, daemon=True)
+    thread.start()
+    try:
+        yield
+    finally:
+        done.set()
+        thread.join()
+
+
+def _remove(folder: Path) -> None:
+    """Remove an older data set of this name, or what a run has left of one."""
+    if not folder.exists():
+        return
+    ours = {"work", "1.0.0", "rejected.jsonl", "summary.json"}
+    others = sorted(path.name for path in folder.iterdir() if path.name not in ours)
+    if others:
+        raise UserError(f"{folder} holds something else ({', '.join(others[:3])}) and is not removed")
+    shutil.rmtree(folder)
+
+
+def _report(summary: dict[str, Any], folder: Path) -> None:
+    for split, counts in summary["splits"].items():
+        rejected = ", ".join(f"{count} {rule}" for rule, count in counts["rejected"].items())
+        print(
+            f"{split}: {counts['clips']} clips, {counts['null_masks']} of them with a null mask; "
+            f"put aside: {rejected or 'none'}"
+        )
+    print(folder / "1.0.0", folder / "rejected.jsonl", folder / "summary.json", sep="\n")
+
+
+if __name__ == "__main__":
+    commands.run(main)

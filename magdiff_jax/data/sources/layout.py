@@ -1,0 +1,64 @@
+"""The folders of public data sets: find what should be there, and say how to get it where it is not."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+from magdiff_jax.errors import UserError
+
+
+def inside(folder: Path, name: str) -> Path:
+    """`folder / name`.
+
+    Raises:
+        UserError: it is no name, or lies outside of `folder`.
+    """
+    parts = Path(name).parts if isinstance(name, str) else ()
+    if not parts or Path(name).is_absolute() or ".." in parts or "\0" in name:
+        raise UserError(f"{name!r} names no place within {folder}: mend the list that has it")
+    return folder / name
+
+
+def first_there(folder: Path, names: tuple[str, ...], what: str, obtain: str) -> Path:
+    """The first of these files or folders that is in `folder`.
+
+    Args:
+        folder: the data set's.
+        names: in order of preference.
+        what: for the message, such as "UCF-101's split".
+        obtain: how people get the data set, as the end of a sentence.
+
+    Raises:
+        UserError: none is there.
+    """
+    for name in names:
+        if (folder / name).exists():
+            return folder / name
+    raise UserError(f"{folder} lacks {what} ({' or '.join(names)}): {obtain}")
+
+
+def read_lines(path: Path) -> list[str]:
+    """The lines of a text file that are not blank, stripped. Raises UserError where it cannot be read."""
+    return [line.strip() for line in _read(path).splitlines() if line.strip()]
+
+
+def read_json(path: Path) -> Any:
+    """What a JSON file says. Raises UserError where it cannot be read."""
+    return parse_json(_read(path), str(path))
+
+
+def parse_json(text: str, where: str) -> Any:
+    """What a JSON text says. `where` it is from is for the UserError that a malformed one raises."""
+    try:
+        return json.loads(text)
+    except (ValueError, RecursionError) as error:
+        raise UserError(f"{where} is no JSON: {error}") from None
+
+
+def _read(path: Path) -> str:
+    try:
+        return path.read_text(encoding="utf-8-sig")
+    except OSError as error:
+        raise UserError(f"{path}: {error.strerror}; check the path") from None
+    except ValueError:
+        raise UserError(f"{path} is no UTF-8 text") from None
