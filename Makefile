@@ -3,10 +3,11 @@
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: help venv demo test lint bench clean
+.PHONY: help venv demo data test lint bench clean
 
 help:
 	@echo "make demo    install, then generate and edit real pictures with tiny untrained weights, into demo/"
+	@echo "make data    install, then make records and reports of EmojiMotion and of real clips, into demo/data/"
 	@echo "make test    install, then lint, check types and run the tests"
 	@echo "make bench   install, then measure speed and memory on this machine"
 	@echo "make venv    install into .venv (with uv where there is one)"
@@ -26,6 +27,23 @@ venv: .venv/installed
 
 demo: venv
 	$(BIN)/python tools/demo.py --out demo
+
+# EmojiMotion, and real clips with labels from their captions and masks by GrabCut: what needs no weights.
+data: .venv/prepare
+	$(BIN)/python tools/real_clips.py --out demo/data/videos
+	$(BIN)/python -m magdiff_jax.data.prepare --config configs/data/weightless.py --out demo/data \
+		--config.name=real_clips --config.splits.train.folder=demo/data/videos \
+		--config.splits.train.captions=demo/data/videos/captions.csv --overwrite
+	$(BIN)/python -m magdiff_jax.data.prepare --config configs/data/emoji_motion.py --out demo/data \
+		--config.splits.train.length=96 --config.splits.validation.length=24 \
+		--config.splits.test.length=24 --config.splits.edit.length=24 --overwrite
+	$(BIN)/python -m magdiff_jax.data.report --dataset demo/data/real_clips --overwrite
+	$(BIN)/python -m magdiff_jax.data.report --dataset demo/data/emoji_motion --overwrite
+
+.venv/prepare: .venv/installed
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check torch==2.13.0
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable '.[prepare,demo]'
+	@touch $@
 
 test: lint
 	$(BIN)/pytest

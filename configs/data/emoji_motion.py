@@ -12,6 +12,7 @@ def get_config() -> ConfigDict:
     config = weightless.get_config()
     config.name = "emoji_motion"
     config.training = False
+    config.cut.shot = 255.0  # a background may pan fast
     lengths = {"train": 10_000, "validation": 500, "test": 500, "edit": 500}
     config.splits = {
         split: {"kind": "emoji_motion", "split": split, "length": length, "size": 64, "frames": 8, "seed": 0}

@@ -1,7 +1,6 @@
 """As paper.py, for an evaluation set: no rule applies, and where no subject is found the whole frame is kept.
 
-    python -m magdiff_jax.data.prepare --config configs/data/evaluation.py --out DIR \\
-        --config.name=ucf101 --config.splits.test.kind=ucf101 --config.splits.test.folder=UCF-101
+python -m magdiff_jax.data.prepare --config configs/data/evaluation.py --out DIR --config.splits.test.folder=VIDEOS
 """
 
 from ml_collections import ConfigDict

@@ -14,10 +14,10 @@ def choose_frames(
     rng: np.random.Generator | None,
     areas: np.ndarray | None = None,
 ) -> list[int]:
-    """The indices of `count` frames, `stride` apart, from a clip of `length` frames.
+    """The indices of `count` frames, `stride` apart, from a clip of `length` frames (released code).
 
-    Where the clip is too short for that stride, the frames are spread evenly over all of it, from its first to its
-    last one, and come twice where it has fewer than `count` (released code; indices are rounded down).
+    Where the clip is too short for that stride, the frames are spread evenly over it: frame i of them is
+    floor(i · length / count), so that some come twice where there are fewer than `count`.
 
     Args:
         length: frames of the clip, at least 1.
@@ -25,14 +25,16 @@ def choose_frames(
         stride: from one to the next, at least 1.
         rng: draws the first frame from all that leave room for the rest; None: the clip's first frame.
         areas: the subject's share of each frame. A clip that is drawn starts with a frame that shows its subject, where
-            there is one: that frame is the one that the subject is cut out of.
+            there is one: that frame is the one that the subject is cut out of. (Ours; the released code draws any.)
     """
-    reach = min(length, (count - 1) * stride + 1)
-    starts = np.arange(length - reach + 1)
+    room = length - (count - 1) * stride
+    if room < 1:
+        return [index * length // count for index in range(count)]
+    starts = np.arange(room)
     if areas is not None and areas[starts].any():
         starts = starts[areas[starts] > 0]
     start = int(starts[0] if rng is None else rng.choice(starts))
-    return [start + index * (reach - 1) // max(count - 1, 1) for index in range(count)]
+    return [start + index * stride for index in range(count)]
 
 
 def choose_window(

@@ -97,7 +97,7 @@ def _editing(
     for index, frame in enumerate(frames):
         row, column = divmod(index, _COLUMNS)
         shown = (
-            ("source", _outlined(_scale(source[index], height), _scale(masks[index], height))),
+            ("source", outlined(_scale(source[index], height), _scale(masks[index], height))),
             ("subject", _scale(_cut_out(source[index], masks[index]), height)),
             ("result", _scale(frame, height)),
         )
@@ -126,7 +126,7 @@ def _cut_out(
     return np.where(mask[..., None], image, np.uint8(0))
 
 
-def _outlined(
+def outlined(
     image: UInt8[np.ndarray, "height width 3"], mask: Bool[np.ndarray, "height width"]
 ) -> UInt8[np.ndarray, "height width 3"]:
     """Draws the inner edge of the mask, two pixels wide, also where it meets the border."""

@@ -12,23 +12,15 @@ import numpy as np
 from jaxtyping import UInt8
 
 from magdiff_jax.errors import UserError
-from magdiff_jax.media.images import (
-    MAX_PIXELS,
-    Picture,
-    count_frames,
-    read_animation,
-    read_image,
-    write_image,
-)
+from magdiff_jax.media.container import open_stream, to_picture
+from magdiff_jax.media.images import Picture, count_frames, read_animation, read_image, write_image
 from magdiff_jax.replacing import replacing
 
 # Where a source has no rate of its own (a folder, a still picture).
-DEFAULT_FPS = 8
+DEFAULT_FPS = 8.0
 
 _PICTURE_SUFFIXES = {".png", ".jpg", ".jpeg", ".webp", ".bmp", ".tif", ".tiff", ".ppm", ".pgm"}
 _OUTPUT_SUFFIXES = (".mp4", ".gif", "")
-# Named one by one because FFmpeg also takes text for pictures and playlists that name other files.
-_CONTAINERS = "mov,matroska,avi,mpegts,mpeg,mpegvideo,flv,asf,ogg,yuv4mpegpipe"
 
 # One frame of a source: a call that gives its pixels, and the seconds it is shown.
 _Frame = tuple[Callable[[], Picture], Fraction]
@@ -84,11 +76,21 @@ def _open(path: Path) -> Iterator[_Frame]:
 
 
 def _open_folder(path: Path) -> Iterator[_Frame]:
-    files = [file for file in path.glob("[!.]*") if file.suffix.lower() in _PICTURE_SUFFIXES]
+    for file in picture_files(path):
+        yield partial(read_image, file), 1 / Fraction(DEFAULT_FPS)
+
+
+def picture_files(folder: Path) -> list[Path]:
+    """Returns the pictures in a folder, in natural order. Raises UserError where there are none."""
+    files = [file for file in folder.glob("[!.]*") if is_picture_name(file.name)]
     if not files:
-        raise UserError(f"{path} holds no pictures: name a folder of PNG or JPEG files")
-    for file in sorted(files, key=_natural_order):
-        yield partial(read_image, file), Fraction(1, DEFAULT_FPS)
+        raise UserError(f"{folder} holds no pictures: name a folder of PNG or JPEG files")
+    return sorted(files, key=_natural_order)
+
+
+def is_picture_name(name: str) -> bool:
+    """Whether a file of this name is taken for a picture."""
+    return Path(name).suffix.lower() in _PICTURE_SUFFIXES
 
 
 def _natural_order(file: Path) -> tuple[list[str | int], str]:
@@ -98,9 +100,13 @@ def _natural_order(file: Path) -> tuple[list[str | int], str]:
 
 def _open_animation(path: Path) -> Iterator[_Frame]:
     for picture, seconds in read_animation(path):
-        # Browsers show frames with almost no duration for a tenth of a second.
-        shown = seconds if seconds > Fraction(1, 100) else Fraction(1, 10)
-        yield partial(_itself, picture), shown
+        yield partial(_itself, picture), seconds_shown(seconds)
+
+
+def seconds_shown(seconds: Fraction) -> Fraction:
+    """Returns for how long a viewer shows a frame of an animated picture whose file says `seconds`."""
+    # Browsers show frames with almost no duration for a tenth of a second.
+    return seconds if seconds > Fraction(1, 100) else Fraction(1, 10)
 
 
 def _itself(picture: Picture) -> Picture:
@@ -108,49 +114,16 @@ def _itself(picture: Picture) -> Picture:
 
 
 def _open_video(path: Path) -> Iterator[_Frame]:
-    import av
     from av.error import FFmpegError
-    from av.stream import Disposition
 
-    try:
-        # An absolute path cannot be taken for a protocol ("http:…"); tags may be in any encoding.
-        container = av.open(
-            str(path.absolute()),
-            options={"format_whitelist": _CONTAINERS},
-            metadata_errors="ignore",
-        )
-    except FFmpegError as error:
-        raise UserError(f"{path} cannot be read as a video: it is damaged or of a kind not known here") from error
-    with container:
-        streams = container.streams.video
-        stream = next((s for s in streams if not s.disposition & Disposition.attached_pic), None)
-        if stream is None:
-            raise UserError(f"{path} has no video stream: choose a file with pictures")
-        width, height = stream.codec_context.width, stream.codec_context.height
-        if width * height > MAX_PIXELS:
-            raise UserError(
-                f"{path} has frames of {width}x{height}, over {MAX_PIXELS / 1e6:.0f} megapixels: make it smaller"
-            )
+    with open_stream(path) as (container, stream):
         stream.thread_type = "AUTO"
         rate = stream.average_rate or Fraction(DEFAULT_FPS)
         try:
             for frame in container.decode(stream):
-                yield partial(_decode, frame), 1 / rate
+                yield partial(to_picture, frame), 1 / rate
         except FFmpegError:
             return  # damaged from here on: what came before is good
-
-
-def _decode(frame) -> Picture:
-    """Converts an `av.VideoFrame` to RGB and turns it upright, as its display matrix says."""
-    rgb = frame.to_ndarray(format="rgb24")
-    matrix = frame.side_data.get("DISPLAYMATRIX")
-    if matrix is not None:
-        # Fixed-point [[a, b, u], [c, d, v], …]: column = a·x + c·y, row = b·x + d·y.
-        a, b, _, c, d = np.frombuffer(bytes(matrix), dtype="<i4")[:5]
-        if abs(b) > abs(a):
-            rgb, a, d = rgb.swapaxes(0, 1), c, b
-        rgb = rgb[:: -1 if d < 0 else 1, :: -1 if a < 0 else 1]
-    return Picture(np.ascontiguousarray(rgb), None)
 
 
 def _check_same_size(path: Path, pictures: list[Picture]) -> None:
@@ -192,7 +165,7 @@ def check_output(path: str | Path, overwrite: bool) -> None:
         raise UserError(f"{path} holds files other than 0000.png, …: choose another --out")
 
 
-def check_fps(fps: float) -> None:
+def check_fps(fps: int | float) -> None:
     """Raises UserError where a clip cannot be written at this rate."""
     if not (math.isfinite(fps) and 0.1 <= fps <= 1000):
         raise UserError(f"fps {fps}: must be between 0.1 and 1000")
@@ -210,7 +183,7 @@ def _form(path: str | Path) -> str:
     return form
 
 
-def write_video(path: str | Path, frames: UInt8[np.ndarray, "frame height width 3"], fps: float) -> None:
+def write_video(path: str | Path, frames: UInt8[np.ndarray, "frame height width 3"], fps: int | float) -> None:
     """Writes a clip, whole or not at all, in place of an older one.
 
     The suffix decides: `.mp4` (H.264; odd sizes grow by one repeated edge line), `.gif` (looping),
@@ -227,7 +200,7 @@ def write_video(path: str | Path, frames: UInt8[np.ndarray, "frame height width 
         writers[_form(path)](new, frames, fps)
 
 
-def _write_mp4(path: Path, frames: UInt8[np.ndarray, "frame height width 3"], fps: float) -> None:
+def _write_mp4(path: Path, frames: UInt8[np.ndarray, "frame height width 3"], fps: int | float) -> None:
     import av
 
     # Chroma is stored for blocks of 2x2 pixels.
@@ -250,7 +223,7 @@ def _write_mp4(path: Path, frames: UInt8[np.ndarray, "frame height width 3"], fp
         container.mux(stream.encode(None))
 
 
-def _write_gif(path: Path, frames: UInt8[np.ndarray, "frame height width 3"], fps: float) -> None:
+def _write_gif(path: Path, frames: UInt8[np.ndarray, "frame height width 3"], fps: int | float) -> None:
     import av
     from av.filter import Graph
 

@@ -12,10 +12,10 @@ from magdiff_jax.data.transforms import choose_frames, choose_window
         (8, 8, 1, [0, 1, 2, 3, 4, 5, 6, 7]),
         (30, 8, 4, [0, 4, 8, 12, 16, 20, 24, 28]),
         (29, 8, 4, [0, 4, 8, 12, 16, 20, 24, 28]),
-        # Too short for the stride: spread from the first frame to the last.
-        (28, 8, 4, [0, 3, 7, 11, 15, 19, 23, 27]),
-        (8, 4, 5, [0, 2, 4, 7]),
-        (3, 8, 1, [0, 0, 0, 0, 1, 1, 1, 2]),
+        # Too short for the stride: spread over the clip.
+        (28, 8, 4, [0, 3, 7, 10, 14, 17, 21, 24]),
+        (8, 4, 5, [0, 2, 4, 6]),
+        (3, 8, 1, [0, 0, 0, 1, 1, 1, 2, 2]),
         (1, 8, 4, [0] * 8),
         (9, 1, 4, [0]),
     ],
@@ -58,3 +58,9 @@ def test_windows_have_the_target_s_proportions_and_reach_all_of_the_frame(
     assert (windows[:, 2:] - windows[:, :2] == size[::-1]).all()
     np.testing.assert_array_equal(windows[:, :2].min(axis=0), (0, 0))
     np.testing.assert_array_equal(windows[:, 2:].max(axis=0), (128, 72))
+
+
+@pytest.mark.parametrize("length", [1, 2, 7, 8, 20, 28])
+def test_short_clips_are_spread_as_numpy_does(length: int) -> None:
+    expected = np.linspace(0, length, 8, endpoint=False, dtype=int).tolist()
+    assert choose_frames(length, 8, 4, np.random.default_rng(0)) == expected

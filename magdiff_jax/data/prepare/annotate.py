@@ -152,7 +152,7 @@ class Area:
         return clip
 
 
-def _with(clip: DecodedClip, provenance: dict[str, Any], **info: str) -> DecodedClip:
+def _with(clip: DecodedClip, provenance: dict[str, Any], **info: Any) -> DecodedClip:
     """The clip with more known of it."""
     whole = {**clip.info.provenance, **provenance}
     return dataclasses.replace(clip, info=dataclasses.replace(clip.info, provenance=whole, **info))

@@ -157,7 +157,7 @@ def test_a_damaged_part_is_rejected_and_no_other():
 
 def test_a_real_video(clips: Path):
     video = open_clip(clips / "bikes.mp4", id="bikes", source="test")
-    (clip,) = cut_all(video, CutConfig(seconds=2, fps=8, short_side=128))
+    (clip,) = cut_all(video, CutConfig(seconds=2, fps=8, short_side=128, shot=255))
     assert (clip.info.length, clip.info.height, clip.info.width, clip.info.fps) == (16, 128, 301, 8.0)
     # Half a second later the fourth frame shows what the video shows then, smaller.
     then = read_video(clips / "bikes.mp4", 1, start=12).frames[0].mean(axis=(0, 1))
