@@ -43,7 +43,7 @@ def test_overrides_are_told_from_a_command_s_own_flags() -> None:
 @pytest.mark.parametrize(
     ("override", "complaint"),
     [
-        ("--config.cut.fsp=3", 'Did you mean "fps"'),
+        ("--config.cut.fpss=3", 'Did you mean "fps"'),
         ("--config.cut.fps=fast", "could not convert string to float: 'fast'"),
         ("--config.cut.parts", "write --config.KEY=VALUE"),
     ],

@@ -108,3 +108,11 @@ class DecodedClip:
 def subject_areas(masks: Masks) -> np.ndarray:
     """The share of each frame that its mask covers, 0 to 1, float32 [frame]."""
     return masks.mean(axis=(1, 2), dtype=np.float32)
+
+
+def mean_area(areas: np.ndarray) -> float:
+    """The mean share over all frames, to seven digits.
+
+    Shares are float32, in which 0.6 is a little over 0.6; one pixel of a 4K frame still counts.
+    """
+    return round(float(areas.mean(dtype=np.float64)), 7)

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from magdiff_jax.config import Config
+from magdiff_jax.data.clip import mean_area
 from magdiff_jax.data.prepare.label import Choice, clean_answer
 from magdiff_jax.data.prepare.stages import Rejected
 
@@ -63,8 +64,7 @@ def check_area(areas: np.ndarray, least: int | float, most: int | float) -> None
         least: share, 0 to 1.
         most: share, 0 to 1.
     """
-    # Shares are float32, in which 0.6 is a little over 0.6; one pixel of a 4K frame still counts.
-    area = round(float(areas.mean(dtype=np.float64)), 7)
+    area = mean_area(areas)
     if not least <= area <= most:
         side = f"under {least:.1%}" if area < least else f"over {most:.1%}"
         raise Rejected("area", f"the subject covers {area:.5%} of the frame: {side}")

@@ -4,10 +4,9 @@ import json
 from pathlib import Path
 from typing import NamedTuple
 
-import numpy as np
 from tqdm import tqdm
 
-from magdiff_jax.data.clip import Clip, Source
+from magdiff_jax.data.clip import Clip, Source, mean_area
 from magdiff_jax.data.prepare.store import Rejection
 from magdiff_jax.errors import UserError
 
@@ -49,8 +48,7 @@ def _facts(clip: Clip) -> ClipFacts:
         seconds=info.length / info.fps if info.fps > 0 else 0.0,
         size=(info.width, info.height),
         frames=info.length,
-        # Rounded as the rule does, because in float32 60 % is a little more than 60 %.
-        area=None if areas is None else round(float(areas.mean(dtype=np.float64)), 7),
+        area=None if areas is None else mean_area(areas),
     )
 
 
