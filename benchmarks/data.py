@@ -4,6 +4,8 @@ Beside torch.utils.data with decord2 on the same clips, in turns, in one process
 """
 
 import argparse
+import contextlib
+import io
 import itertools
 import json
 import os
@@ -87,7 +89,15 @@ def examples(source: dict[str, Any], side: int, stride: int = STRIDE, **changes:
     from magdiff_jax.data import LoaderConfig, make_loader
 
     config = LoaderConfig(
-        sources=(source,), batch_size=1, frames=FRAMES, stride=stride, height=side, width=side, threads=0, **changes
+        sources=(source,),
+        batch_size=1,
+        shuffle=False,
+        frames=FRAMES,
+        stride=stride,
+        height=side,
+        width=side,
+        threads=0,
+        **changes,
     )
     return make_loader(config, lambda prompts: np.zeros((len(prompts), 77), np.int32))
 
@@ -117,6 +127,7 @@ def torch_examples(paths: list[Path]) -> Iterator[Any]:
                 reader = decord.VideoReader(str(path), num_threads=1)
                 start = random.integers(len(reader) - (FRAMES - 1) * STRIDE)
                 frames = reader.get_batch(list(range(start, start + FRAMES * STRIDE, STRIDE))).asnumpy()
+                del reader  # its thread would go on decoding during what is measured next
                 video = torch.from_numpy(frames).permute(0, 3, 1, 2)
                 height, width = video.shape[2:]
                 scale = SIDE / min(height, width)
@@ -152,7 +163,8 @@ def write_records(videos: Path, out: Path) -> Path:
             return {"train": clips}
 
     builder = Clips(data_dir=out)
-    builder.download_and_prepare()
+    with contextlib.redirect_stdout(io.StringIO()):
+        builder.download_and_prepare()
     return Path(builder.data_dir)
 
 

@@ -150,8 +150,9 @@ def fit(
 ) -> UInt8[np.ndarray, "{height} {width} 3"] | Bool[np.ndarray, "{height} {width}"]:
     """Resizes so that the picture (or a window of it) just covers `height` x `width`; crops what is over, centred.
 
-    Pictures are made smaller by averaging over areas and larger by cubic interpolation, masks by nearest neighbour;
-    all with the same geometry, so that a picture and its mask stay aligned.
+    Pictures are made smaller by averaging over areas (by the whole part of the factor) and then linearly, and larger by
+    cubic interpolation, masks by nearest neighbour; all with the same geometry, so that a picture and its mask stay
+    aligned.
     """
     import cv2
 
@@ -160,5 +161,9 @@ def fit(
     if image.dtype == bool:
         resized = cv2.resize(window.astype(np.uint8), (width, height), interpolation=cv2.INTER_NEAREST_EXACT)
         return resized.astype(bool)
-    smaller = height * width < window.shape[0] * window.shape[1]
-    return cv2.resize(window, (width, height), interpolation=cv2.INTER_AREA if smaller else cv2.INTER_CUBIC)
+    factor = min(window.shape[0] // height, window.shape[1] // width)
+    if factor > 1:
+        size = window.shape[1] // factor, window.shape[0] // factor
+        window = cv2.resize(window, size, interpolation=cv2.INTER_AREA)
+    larger = height > window.shape[0]
+    return cv2.resize(window, (width, height), interpolation=cv2.INTER_CUBIC if larger else cv2.INTER_LINEAR)

@@ -2,7 +2,8 @@
 
 import os
 import unicodedata
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from functools import cached_property, lru_cache
 from pathlib import Path, PurePosixPath
 from typing import Any, NamedTuple
 
@@ -26,6 +27,8 @@ VIDEO_SUFFIXES = (
     ".ogv",
     ".gif",
 )
+# Clips, of which each remembers the times of its frames: a few kilobytes.
+_KEPT = 4096
 
 
 class _Entry(NamedTuple):
@@ -78,6 +81,17 @@ class FolderSource:
         return len(self._entries)
 
     def __getitem__(self, index: int) -> FileClip:
+        return self._clips(index)
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {name: value for name, value in vars(self).items() if name != "_clips"}
+
+    @cached_property
+    def _clips(self) -> Callable[[int], FileClip]:
+        """Clips that were touched lately: what a file's packets told is not asked for again in the next epoch."""
+        return lru_cache(_KEPT)(self._open)
+
+    def _open(self, index: int) -> FileClip:
         entry = self._entries[index]
         caption, provenance = self._caption(entry)
         masks = None if self._masks is None else _find_masks(self._masks, entry.id)
