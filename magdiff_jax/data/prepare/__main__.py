@@ -60,7 +60,7 @@ def main(arguments: list[str]) -> None:
     from magdiff_jax.data.sources import open_source
 
     config = PrepareConfig.from_dict(values)
-    videos = [(split, i) for split, spec in config.splits.items() for i in range(len(open_source(spec)))]
+    videos = {split: len(open_source(spec)) for split, spec in config.splits.items()}
     folder = args.out / config.name
     if args.overwrite:
         _remove(folder)
@@ -68,13 +68,16 @@ def main(arguments: list[str]) -> None:
         summary = json.loads((folder / SUMMARY).read_text(encoding="utf-8"))
         if summary["fingerprint"] != config.fingerprint():
             raise UserError(f"{folder} was made with another config: choose another --out or add --overwrite")
+        if {split: counts["videos"] for split, counts in summary["splits"].items()} != videos:
+            raise UserError(f"{folder} was made when its sources had other videos: add --overwrite to make it anew")
     else:
         store = Store(folder / "work")
         store.begin(config.fingerprint())
         options = [*_here(args.workers), *args.beam]
-        with _progress(store, None if config.cut.all_parts else len(videos)):
-            pipeline.run(config, videos, store, _RUNNERS.get(args.runner, args.runner), options)
-        summary = write_dataset(config, store, args.out)
+        with _progress(store, None if config.cut.all_parts else sum(videos.values())):
+            every = [(split, index) for split, count in videos.items() for index in range(count)]
+            pipeline.run(config, every, store, _RUNNERS.get(args.runner, args.runner), options)
+        summary = write_dataset(config, videos, store, args.out)
         shutil.rmtree(store.folder)
     _report(summary, folder)
 
@@ -115,8 +118,8 @@ def _remove(folder: Path) -> None:
     """Remove an older data set of this name, or what a run has left of one."""
     if not folder.exists():
         return
-    ours = {"work", "1.0.0", "rejected.jsonl", "summary.json"}
-    others = sorted(path.name for path in folder.iterdir() if path.name not in ours)
+    ours = ("work", "1.0.0", "rejected.jsonl", "summary.json")
+    others = sorted(path.name for path in folder.iterdir() if not path.name.endswith(ours))
     if others:
         raise UserError(f"{folder} holds something else ({', '.join(others[:3])}) and is not removed")
     shutil.rmtree(folder)

@@ -3,6 +3,7 @@
 import contextlib
 import io
 import json
+import shutil
 from collections import Counter
 from collections.abc import Mapping
 from pathlib import Path
@@ -32,11 +33,17 @@ class _Files:
         return RecordClip(self._files[index].read_bytes())
 
 
-def write_dataset(config: PrepareConfig, store: Store, out: Path) -> dict[str, Any]:
+def write_dataset(config: PrepareConfig, videos: Mapping[str, int], store: Store, out: Path) -> dict[str, Any]:
     """Write `<out>/<name>/1.0.0/*.array_record`, and beside that folder rejected.jsonl and summary.json, last of all.
 
+    Args:
+        config: that the store's outcomes follow from.
+        videos: how many there were in each split.
+        store: of all outcomes.
+        out: folder of data sets.
+
     Returns:
-        The summary: clips, null masks and rejections by rule for each split.
+        The summary: videos, clips, null masks and rejections by rule for each split.
 
     Raises:
         UserError: no clip is left.
@@ -63,10 +70,14 @@ def write_dataset(config: PrepareConfig, store: Store, out: Path) -> dict[str, A
         def sources(self, manual_dir: Path) -> Mapping[str, Source]:
             return sources
 
+    # What a run has left that was killed while it wrote; without a summary it may not be whole.
+    for left in store.folder.parent.glob("*1.0.0"):
+        shutil.rmtree(left)
     with contextlib.redirect_stdout(io.StringIO()):  # TFDS speaks of downloads, and there are none
         Prepared(data_dir=out).download_and_prepare()
     splits = {
         split: {
+            "videos": videos[split],
             "clips": len(source),
             "null_masks": sum(source[index].areas() is None for index in range(len(source))),
             "rejected": dict(sorted(counts[split].items())),

@@ -168,6 +168,7 @@ def test_killed_and_resumed_with_two_workers_gives_the_same_records(
     assert 1 <= len(done) < 10
     assert not (tmp_path / "out/prepared/summary.json").exists()
     # Marked, so that it shows if it were made again.
+    (tmp_path / "out/prepared/incomplete.X_1.0.0").mkdir()
     record = done[0].read_bytes()
     assert record.count(b"walks his dog") == 2
     done[0].write_bytes(record.replace(b"walks his dog", b"walks his cat"))
@@ -183,6 +184,14 @@ def test_killed_and_resumed_with_two_workers_gives_the_same_records(
         assert resumed[name].info == whole[name].info
         assert resumed[name].encoded() == whole[name].encoded()
     assert list(resumed) == list(whole)
+    assert sorted(path.name for path in (tmp_path / "out/prepared").iterdir()) == [
+        "1.0.0",
+        "rejected.jsonl",
+        "summary.json",
+    ]
+    (many / "10.mp4").symlink_to(videos / "driver.mp4")
+    with pytest.raises(UserError, match="when its sources had other videos"):
+        main(flags)
 
 
 @pytest.mark.parametrize(
