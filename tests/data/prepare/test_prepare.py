@@ -146,6 +146,39 @@ def test_evaluation_sets_keep_what_has_no_subject_as_null_masks(arguments: Any, 
     assert sorted(rule for rule, _ in rejected(tmp_path / "out").values()) == ["box", "unreadable", "unreadable"]
 
 
+def test_the_paper_s_models_in_small_through_the_whole_pipeline(arguments: Any, tmp_path: Path) -> None:
+    """Of random weights: what they say means nothing, but all that is around them is as it is for real ones."""
+    from tests.data.prepare.tiny_models import write_blip2, write_grounding_dino, write_sam2
+
+    captioner, detector, tracker = (tmp_path / name for name in ("blip2", "dino", "sam2"))
+    for write, folder in ((write_blip2, captioner), (write_grounding_dino, detector), (write_sam2, tracker)):
+        folder.mkdir()
+        write(folder)
+    config = (tmp_path / "paper.py").resolve()
+    config.write_text(
+        "from configs.data import paper, weightless\n"
+        "def get_config():\n"
+        "    config = weightless.get_config()\n"
+        "    config.training = False\n"
+        "    config.captioner = paper.get_config().captioner\n"
+        "    config.segmenter = paper.get_config().segmenter\n"
+        "    config.segmenter.box_threshold = 0.0\n"
+        "    return config\n"
+    )
+    models = {"captioner.model": captioner, "segmenter.detector": detector, "segmenter.tracker": tracker}
+    main([*arguments(**models), "--config", str(config)])
+    info = by_id(tmp_path / "out")["driver"].info
+    assert info.provenance["answer"]["model"] == f"blip2:{captioner}"
+    assert info.provenance["answer"]["question"] == "What is the fore-ground in the picture?"
+    assert info.provenance["answer"]["text"]
+    assert info.provenance["label"]["answer_score"] is not None
+    rabbit = by_id(tmp_path / "out")["rabbit"]
+    assert str(tracker) in json.dumps(rabbit.info.provenance["masks"])
+    masks = rabbit.masks(range(12))
+    assert masks is not None
+    assert 0 < masks.mean() < 1
+
+
 def test_killed_and_resumed_with_two_workers_gives_the_same_records(
     arguments: Any, videos: Path, tmp_path: Path
 ) -> None:
