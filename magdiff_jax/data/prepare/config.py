@@ -50,7 +50,7 @@ class PrepareConfig(Config):
     similarity: Spec = field(default_factory=lambda: {"kind": "sentence"})
     words: str = "data/subject_words.txt"
     threshold: float = 0.55
-    least_category_similarity: float = 0.35
+    least_category_similarity: float = 0.40
 
     def __post_init__(self) -> None:
         plain = re.fullmatch(r"[a-z][a-z0-9_]*", self.name) is not None
