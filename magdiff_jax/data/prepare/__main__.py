@@ -11,6 +11,7 @@ import argparse
 import json
 import logging
 import shutil
+import sys
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -22,6 +23,7 @@ from tqdm import tqdm
 from magdiff_jax import commands
 from magdiff_jax.config_file import HELP, read_config, split_overrides
 from magdiff_jax.errors import UserError
+from magdiff_jax.extras import require
 
 # Beam's DirectRunner would look for a program on the network first, and then run this.
 _RUNNERS = {"DirectRunner": "FnApiRunner"}
@@ -52,7 +54,12 @@ def main(arguments: list[str]) -> None:
         raise UserError(f"--workers {args.workers}: must be at least 1")
     values = read_config(args.config, overrides)
     logging.getLogger().setLevel(logging.ERROR)  # Beam's own account of its workers
+    if not sys.stderr.isatty():
+        import tensorflow_datasets as tfds
 
+        tfds.disable_progress_bar()
+
+    require("prepare", "apache_beam")
     from magdiff_jax.data.prepare import pipeline
     from magdiff_jax.data.prepare.config import PrepareConfig
     from magdiff_jax.data.prepare.dataset import SUMMARY, write_dataset
@@ -98,7 +105,7 @@ def _progress(store: Any, total: int | None) -> Iterator[None]:
     done = threading.Event()
 
     def watch() -> None:
-        with tqdm(total=total, unit=" clips") as bar:
+        with tqdm(total=total, unit=" clips", disable=None) as bar:
             while True:
                 last = done.wait(1)
                 bar.update(store.count() - bar.n)

@@ -11,6 +11,7 @@ from jaxtyping import UInt8
 from magdiff_jax.config import ConfigError
 from magdiff_jax.data.clip import Frames
 from magdiff_jax.errors import UserError
+from magdiff_jax.extras import require
 
 DTYPES = ("float32", "bfloat16", "float16")
 
@@ -36,7 +37,9 @@ def place(device: str | None, dtype: str | None) -> Placement:
         ConfigError: no such device or type.
         UserError: PyTorch is not installed.
     """
-    torch = _torch()
+    require("prepare", "torch")
+    import torch
+
     cuda = torch.cuda.is_available()
     try:
         found = torch.device(device or ("cuda" if cuda else "cpu"))
@@ -105,16 +108,6 @@ def forget(session: Any, frame: int) -> None:
     """Drop what a session of SAM 2 or 3 still holds of a frame that it has tracked; memories of prompts stay."""
     for outputs in session.output_dict_per_obj.values():
         outputs["non_cond_frame_outputs"].pop(frame, None)
-
-
-def _torch() -> Any:
-    try:
-        import torch
-    except ImportError as error:
-        raise UserError(
-            "this stage of the preparation needs PyTorch; install it with: pip install 'magdiff_jax[prepare]'"
-        ) from error
-    return torch
 
 
 def _fetch(model: str) -> Path:

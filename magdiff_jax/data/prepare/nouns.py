@@ -3,6 +3,7 @@
 from typing import TYPE_CHECKING
 
 from magdiff_jax.errors import UserError
+from magdiff_jax.extras import require
 
 if TYPE_CHECKING:
     from spacy.language import Language
@@ -39,10 +40,9 @@ def load_pipeline(model: str, exclude: tuple[str, ...] = ()) -> "Language":
     Raises:
         UserError: spaCy is not installed, there is no such pipeline, or it cannot be loaded.
     """
-    try:
-        import spacy
-    except ImportError:
-        raise UserError("this needs spaCy; install it with: pip install 'magdiff_jax[prepare]'") from None
+    require("prepare", "spacy")
+    import spacy
+
     try:
         return spacy.load(model, exclude=list(exclude))
     # An installed package that holds no pipeline can answer with any kind of exception.

@@ -11,6 +11,7 @@ from jaxtyping import Float
 from magdiff_jax.data.prepare.models import find, load, place
 from magdiff_jax.data.prepare.nouns import load_pipeline
 from magdiff_jax.errors import UserError
+from magdiff_jax.extras import require
 
 # The kinds of encoder that sentence-transformers' models have.
 _SENTENCE_ENCODERS = ("bert", "mpnet", "roberta", "xlm-roberta", "distilbert", "albert", "electra", "modernbert")
@@ -52,12 +53,8 @@ class SentenceSimilarity(_CosineSimilarity):
     def __init__(self, model: str = "sentence-transformers/all-MiniLM-L6-v2"):
         super().__init__(f"sentence:{model}")
         folder = find(_packaged(model), _SENTENCE_ENCODERS)
-        try:
-            from sentence_transformers import SentenceTransformer
-        except ImportError:
-            raise UserError(
-                "sentence embeddings need sentence-transformers; install it with: pip install 'magdiff_jax[prepare]'"
-            ) from None
+        require("prepare", "sentence_transformers")
+        from sentence_transformers import SentenceTransformer
 
         self._model = load(model, lambda: SentenceTransformer(str(folder), device="cpu", local_files_only=True))
 

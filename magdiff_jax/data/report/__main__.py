@@ -8,6 +8,7 @@ from pathlib import Path
 
 from magdiff_jax import commands
 from magdiff_jax.errors import UserError
+from magdiff_jax.extras import require
 
 
 def make_parser() -> commands.Parser:
@@ -32,6 +33,7 @@ def make_parser() -> commands.Parser:
 
 def main(arguments: list[str]) -> None:
     args = make_parser().parse_args(arguments)
+    require("data", "matplotlib", "wordcloud", "jinja2")
     from magdiff_jax.data.records import RecordSource, dataset_folder
     from magdiff_jax.data.report.about import about_records, find_rejected
     from magdiff_jax.data.report.statistics import read_rejected

@@ -110,7 +110,7 @@ def test_models_of_another_kind_are_refused(clip_folder: Path):
 )
 def test_missing_packages_are_named(package: str, spec: dict, monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setitem(sys.modules, package, None)
-    with pytest.raises(UserError, match=r"install it with: pip install 'magdiff_jax\[prepare\]'"):
+    with pytest.raises(UserError, match=rf"this needs {package}; install with: pip install 'magdiff_jax\[prepare\]'"):
         make_similarity(spec)
 
 
