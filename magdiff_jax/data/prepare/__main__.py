@@ -39,7 +39,7 @@ def make_parser() -> commands.Parser:
     parser.add_argument("--config", type=Path, required=True, metavar="FILE", help=HELP)
     parser.add_argument("--out", type=Path, required=True, metavar="DIR", help="folder of data sets")
     parser.add_argument("--overwrite", action="store_true", help="begin anew where this data set is there already")
-    parser.add_argument("--workers", type=int, default=1, metavar="N", help="processes here (default: 1)")
+    parser.add_argument("--workers", type=int, default=1, metavar="N", help="threads here, each with its models (default: 1)")
     parser.add_argument(
         "--runner", default="DirectRunner", metavar="NAME", help="Apache Beam's runner (default: DirectRunner, here)"
     )
@@ -90,13 +90,13 @@ def main(arguments: list[str]) -> None:
 
 
 def _here(workers: int) -> list[str]:
-    """Beam's flags for processes on this machine."""
-    mode = "multi_processing" if workers > 1 else "in_memory"
-    return [
-        f"--direct_num_workers={workers}",
-        f"--direct_running_mode={mode}",
-        "--default_sdk_harness_log_level=ERROR",
-    ]
+    """Beam's flags for this machine.
+
+    Threads, which the libraries that do the work leave free to run beside each other: with processes, Beam listens on
+    all of the machine's network addresses.
+    """
+    mode = "multi_threading" if workers > 1 else "in_memory"
+    return [f"--direct_num_workers={workers}", f"--direct_running_mode={mode}"]
 
 
 @contextmanager

@@ -227,6 +227,11 @@ def test_killed_and_resumed_with_two_workers_gives_the_same_records(
         main(flags)
 
 
+def test_two_workers_find_the_same_mistake(arguments: Any) -> None:
+    with pytest.raises(UserError, match=r"^no/words.txt: No such file or directory; name a list of subject words$"):
+        main([*arguments(words="no/words.txt"), "--workers", "2"])
+
+
 @pytest.mark.parametrize(
     ("config", "kind", "complaint"),
     [
