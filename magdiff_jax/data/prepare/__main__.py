@@ -90,13 +90,11 @@ def main(arguments: list[str]) -> None:
 
 
 def _here(workers: int) -> list[str]:
-    """Beam's flags for this machine.
+    """Beam's flags for this machine: so many threads, which the libraries that do the work let run beside each other.
 
-    Threads, which the libraries that do the work leave free to run beside each other: with processes, Beam listens on
-    all of the machine's network addresses.
+    In its modes with "multi" in their names Beam listens on all of the machine's network addresses.
     """
-    mode = "multi_threading" if workers > 1 else "in_memory"
-    return [f"--direct_num_workers={workers}", f"--direct_running_mode={mode}"]
+    return [f"--direct_num_workers={workers}", "--direct_running_mode=in_memory"]
 
 
 @contextmanager

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import psutil
 import pytest
 
 from magdiff_jax.config import ConfigError
@@ -196,7 +197,9 @@ def test_killed_and_resumed_with_two_workers_gives_the_same_records(
         limit = time.monotonic() + 120
         while store.count() < 2 and process.poll() is None and time.monotonic() < limit:
             time.sleep(0.02)
+        sockets = psutil.Process(process.pid).net_connections()
         os.killpg(process.pid, signal.SIGKILL)
+    assert [socket.laddr for socket in sockets if socket.status == psutil.CONN_LISTEN] == []
     done = store.records("train")
     assert 1 <= len(done) < 10
     assert not (tmp_path / "out/prepared/summary.json").exists()
