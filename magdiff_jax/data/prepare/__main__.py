@@ -39,7 +39,9 @@ def make_parser() -> commands.Parser:
     parser.add_argument("--config", type=Path, required=True, metavar="FILE", help=HELP)
     parser.add_argument("--out", type=Path, required=True, metavar="DIR", help="folder of data sets")
     parser.add_argument("--overwrite", action="store_true", help="begin anew where this data set is there already")
-    parser.add_argument("--workers", type=int, default=1, metavar="N", help="threads here, each with its models (default: 1)")
+    parser.add_argument(
+        "--workers", type=int, default=1, metavar="N", help="threads here, each with models of its own (default: 1)"
+    )
     parser.add_argument(
         "--runner", default="DirectRunner", metavar="NAME", help="Apache Beam's runner (default: DirectRunner, here)"
     )
