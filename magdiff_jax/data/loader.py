@@ -62,7 +62,7 @@ class LoaderConfig(Config):
         shuffle: draw each source's clips in a new order every time through it; else in its own order.
         frames: of an example.
         stride: from one frame to the next.
-        offset: where in a clip an example starts: "random" or "start".
+        offset: the frame of a clip at which an example starts; "random": any that leaves room for the others.
         height: of the frames, in pixels.
         width: of the frames, in pixels.
         crop: the part of the frames that is kept: "centre" (supplement, section B) or "random".
@@ -86,7 +86,7 @@ class LoaderConfig(Config):
     shuffle: bool = True
     frames: int = 8
     stride: int = 1
-    offset: Literal["random", "start"] = "random"
+    offset: int | Literal["random"] = "random"
     height: int = 256
     width: int = 256
     crop: Literal["centre", "random"] = "centre"
@@ -106,7 +106,8 @@ class LoaderConfig(Config):
     def __post_init__(self) -> None:
         self._require("sources", len(self.sources) > 0, "at least one source")
         self._require_positive("batch_size", "frames", "stride", "height", "width", "levels", "latent_multiple")
-        self._require("offset", self.offset in ("random", "start"), "random or start")
+        if self.offset != "random":
+            self._require_number("offset", 0)
         self._require("crop", self.crop in ("centre", "random"), "centre or random")
         self._require("subjects", self.subjects in ("first", "all", "none"), "first, all or none")
         self._require("caption", self.caption in ("augmented", "original"), "augmented or original")
@@ -226,9 +227,9 @@ class _Example:
         rng = np.random.default_rng((config.seed, position))
         drop, flip, change = rng.random(3)
 
-        drawn = rng if config.offset == "random" else None
-        areas = clip.areas() if drawn is not None and config.subjects == "first" else None
-        indices = choose_frames(info.length, config.frames, config.stride, drawn, areas)
+        areas = clip.areas() if config.offset == "random" and config.subjects == "first" else None
+        offset = rng if config.offset == "random" else config.offset
+        indices = choose_frames(info.length, config.frames, config.stride, offset, areas)
         window = choose_window(info.height, info.width, config.height, config.width, config.crop, rng)
         frames = clip.frames(indices)
         shown = {"none": 0, "first": 1, "all": config.frames}[config.subjects]

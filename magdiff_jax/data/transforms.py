@@ -11,7 +11,7 @@ def choose_frames(
     length: int,
     count: int,
     stride: int,
-    rng: np.random.Generator | None,
+    offset: int | np.random.Generator,
     areas: np.ndarray | None = None,
 ) -> list[int]:
     """The indices of `count` frames, `stride` apart, from a clip of `length` frames (released code).
@@ -23,17 +23,20 @@ def choose_frames(
         length: frames of the clip, at least 1.
         count: frames wanted.
         stride: from one to the next, at least 1.
-        rng: draws the first frame from all that leave room for the rest; None: the clip's first frame.
-        areas: the subject's share of each frame. A clip that is drawn starts with a frame that shows its subject, where
-            there is one: that frame is the one that the subject is cut out of. (Ours; the released code draws any.)
+        offset: the first frame, or the last that leaves room for the others where it is later; or what draws it from
+            all that leave room.
+        areas: the subject's share of each frame. What is drawn is a frame that shows the subject, where there is one:
+            the subject is cut out of the first frame. (Ours; the released code draws any.)
     """
     room = length - (count - 1) * stride
     if room < 1:
         return [index * length // count for index in range(count)]
-    starts = np.arange(room)
-    if areas is not None and areas[starts].any():
-        starts = starts[areas[starts] > 0]
-    start = int(starts[0] if rng is None else rng.choice(starts))
+    if isinstance(offset, int):
+        start = min(offset, room - 1)
+    else:
+        starts = np.arange(room)
+        shown = starts if areas is None else np.flatnonzero(areas[:room])
+        start = int(offset.choice(shown if len(shown) else starts))
     return [start + index * stride for index in range(count)]
 
 

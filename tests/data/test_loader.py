@@ -81,7 +81,7 @@ def test_shapes_and_types(make: Any) -> None:
 
 def test_an_example_worked_by_hand(make: Any, records: Path, tokenizer: Tokenizer) -> None:
     """Pixels from the record's own bytes, decoded by Pillow."""
-    loader = make(shuffle=False, offset="start", prompt_dropout=0.0, subjects="all", stride=2)
+    loader = make(shuffle=False, offset=0, prompt_dropout=0.0, subjects="all", stride=2)
     (batch,) = take(loader, 1)
     clip = RecordSource(records)[2]
     encoded = clip._values["frames"].bytes_list.value
@@ -252,6 +252,7 @@ def test_augmentation_changes_subjects_and_not_the_video(make: Any) -> None:
         ({"sources": ()}, "LoaderConfig.sources = .*at least one"),
         ({"batch_size": 0}, "LoaderConfig.batch_size = 0"),
         ({"stride": 0}, "LoaderConfig.stride = 0"),
+        ({"offset": -1}, "LoaderConfig.offset = -1"),
         ({"prompt_dropout": 1.5}, "LoaderConfig.prompt_dropout = 1.5.*from 0 to 1"),
         ({"sources": ({"kind": "emojis"},)}, "source kind 'emojis': must be one of records"),
         ({"sources": ({"kind": "records"},)}, "source 'records': missing.*it takes folder, split"),

@@ -21,7 +21,7 @@ from magdiff_jax.data.transforms import choose_frames, choose_window
     ],
 )
 def test_frames_from_the_start_worked_by_hand(length: int, count: int, stride: int, expected: list[int]) -> None:
-    assert choose_frames(length, count, stride, None) == expected
+    assert choose_frames(length, count, stride, 0) == expected
 
 
 def test_every_start_that_leaves_room_is_drawn() -> None:
@@ -42,7 +42,8 @@ def test_a_clip_starts_where_its_subject_is_seen() -> None:
     areas[[2, 3]] = 0
     assert {choose_frames(12, 4, 1, rng, areas)[0] for _ in range(99)} == set(range(9))
     areas[3] = 0.1
-    assert choose_frames(12, 4, 1, None, areas) == [3, 4, 5, 6]
+    assert choose_frames(12, 4, 1, 2, areas) == [2, 3, 4, 5]
+    assert choose_frames(12, 4, 3, 9) == [2, 5, 8, 11]
 
 
 @pytest.mark.parametrize(("target", "size"), [((64, 64), (72, 72)), ((64, 32), (72, 36)), ((32, 64), (64, 128))])
