@@ -3,9 +3,9 @@
     python -m magdiff_jax.data.prepare --config configs/data/paper.py --out DIR \\
         --config.splits.train.folder=VIDEOS --config.splits.train.captions=CAPTIONS.csv
 
-It needs the weights of BLIP-2, Grounding DINO and SAM 2, named on the Hugging Face hub or as local folders, and a GPU to
-be fast; spaCy's small English pipeline and MiniLM come with the extra "prepare". Run it from the repository's root, as all
-configs.
+It needs the weights of BLIP-2, Grounding DINO and SAM 2, named on the Hugging Face hub or as local folders, and a GPU
+to be fast; spaCy's small English pipeline and MiniLM come with the extra "prepare". Run it from the repository's root,
+as all configs.
 """
 
 from ml_collections import ConfigDict
