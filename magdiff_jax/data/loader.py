@@ -227,8 +227,8 @@ class _Example:
         rng = np.random.default_rng((config.seed, position))
         drop, flip, change = rng.random(3)
 
-        areas = clip.areas() if config.offset == "random" and config.subjects == "first" else None
         offset = rng if config.offset == "random" else config.offset
+        areas = clip.areas if config.subjects == "first" else None
         indices = choose_frames(info.length, config.frames, config.stride, offset, areas)
         window = choose_window(info.height, info.width, config.height, config.width, config.crop, rng)
         frames = clip.frames(indices)

@@ -1,5 +1,6 @@
 """Which frames of a clip, and which part of them, an example is made of."""
 
+from collections.abc import Callable
 from typing import Literal
 
 import numpy as np
@@ -12,7 +13,7 @@ def choose_frames(
     count: int,
     stride: int,
     offset: int | np.random.Generator,
-    areas: np.ndarray | None = None,
+    areas: Callable[[], np.ndarray | None] | None = None,
 ) -> list[int]:
     """The indices of `count` frames, `stride` apart, from a clip of `length` frames (released code).
 
@@ -25,18 +26,21 @@ def choose_frames(
         stride: from one to the next, at least 1.
         offset: the first frame, or the last that leaves room for the others where it is later; or what draws it from
             all that leave room.
-        areas: the subject's share of each frame. What is drawn is a frame that shows the subject, where there is one:
-            the subject is cut out of the first frame. (Ours; the released code draws any.)
+        areas: gives the subject's share of each frame, and is asked only where there is something to draw: some clips
+            decode all their masks for it. What is drawn is a frame that shows the subject, where there is one: the
+            subject is cut out of the first frame. (Ours; the released code draws any.)
     """
     room = length - (count - 1) * stride
     if room < 1:
         return [index * length // count for index in range(count)]
     if isinstance(offset, int):
         start = min(offset, room - 1)
+    elif room == 1:
+        start = 0
     else:
-        starts = np.arange(room)
-        shown = starts if areas is None else np.flatnonzero(areas[:room])
-        start = int(offset.choice(shown if len(shown) else starts))
+        shares = areas() if areas is not None else None
+        shown = np.arange(room) if shares is None else np.flatnonzero(shares[:room])
+        start = int(offset.choice(shown if len(shown) else room))
     return [start + index * stride for index in range(count)]
 
 

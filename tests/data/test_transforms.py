@@ -37,13 +37,24 @@ def test_a_clip_starts_where_its_subject_is_seen() -> None:
     areas = np.zeros(12, np.float32)
     areas[[2, 3, 11]] = 0.1
     rng = np.random.default_rng(0)
-    assert {choose_frames(12, 4, 1, rng, areas)[0] for _ in range(50)} == {2, 3}
+    assert {choose_frames(12, 4, 1, rng, lambda: areas)[0] for _ in range(50)} == {2, 3}
     # Frame 11 leaves no room, so of the later ones none shows it: any will do.
     areas[[2, 3]] = 0
-    assert {choose_frames(12, 4, 1, rng, areas)[0] for _ in range(99)} == set(range(9))
+    assert {choose_frames(12, 4, 1, rng, lambda: areas)[0] for _ in range(99)} == set(range(9))
     areas[3] = 0.1
-    assert choose_frames(12, 4, 1, 2, areas) == [2, 3, 4, 5]
+    assert choose_frames(12, 4, 1, 2, lambda: areas) == [2, 3, 4, 5]
     assert choose_frames(12, 4, 3, 9) == [2, 5, 8, 11]
+
+
+def test_areas_are_not_asked_for_where_there_is_nothing_to_draw() -> None:
+    def dear() -> np.ndarray:
+        raise AssertionError("all masks would be decoded")
+
+    rng = np.random.default_rng(0)
+    assert choose_frames(8, 8, 1, rng, dear) == list(range(8))
+    assert choose_frames(3, 8, 1, rng, dear)[0] == 0
+    with pytest.raises(AssertionError, match="decoded"):
+        choose_frames(9, 8, 1, rng, dear)
 
 
 @pytest.mark.parametrize(("target", "size"), [((64, 64), (72, 72)), ((64, 32), (72, 36)), ((32, 64), (64, 128))])

@@ -150,18 +150,16 @@ def _read(clip: Clip, indices: Sequence[int], height: int, width: int) -> tuple[
     import cv2
 
     frames = np.empty((len(indices), height, width, 3), np.uint8)
-    masks: np.ndarray | None = np.empty((len(indices), height, width), bool)
+    masks = np.empty((len(indices), height, width), bool)
+    masked = True
     count = max(1, _READ_PIXELS // (clip.info.height * clip.info.width))
     for start in range(0, len(indices), count):
         group = indices[start : start + count]
         for index, frame in enumerate(clip.frames(group), start):
             frames[index] = cv2.resize(frame, (width, height), interpolation=cv2.INTER_AREA)
-        found = clip.masks(group) if masks is not None else None
-        if found is None:
-            masks = None
-            continue
-        for index, mask in enumerate(found, start):
+        found = clip.masks(group) if masked else None
+        masked = found is not None
+        for index, mask in enumerate(() if found is None else found, start):
             # The exact kind takes pixel centres, as area averaging does, so that masks stay on their subjects.
-            small = cv2.resize(mask.view(np.uint8), (width, height), interpolation=cv2.INTER_NEAREST_EXACT)
-            masks[index] = small  # type: ignore[index]
-    return frames, masks
+            masks[index] = cv2.resize(mask.view(np.uint8), (width, height), interpolation=cv2.INTER_NEAREST_EXACT)
+    return frames, masks if masked else None

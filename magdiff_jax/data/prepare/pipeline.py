@@ -66,9 +66,10 @@ class _Step(beam.DoFn):
     def __init__(self, store: Store):
         self._store = store
 
-    def attempt(self, split: str, identifier: str, work: Callable[[], Iterator[Any]]) -> Iterator[Any]:
+    def attempt(self, split: str, identifier: str, work: Callable[..., Iterator[Any]], *given: Any) -> Iterator[Any]:
+        """What `work` yields from (split, *given), up to where it fails."""
         try:
-            yield from work()
+            yield from work(split, *given)
         except Rejected as error:
             self._store.reject(Rejection(identifier, split, error.rule, error.reason))
         except (UserError, ConfigError):
@@ -91,12 +92,12 @@ class _Probe(_Step):
         split, index = video
         unknown = f"video {index}"  # one that cannot be probed does not tell its id
         if not self._store.has(split, unknown):
-            for info in self.attempt(split, unknown, lambda: iter([self._info(split, index)])):
-                yield from self.attempt(split, info.id, lambda: self._planned(split, index, info))  # noqa: B023
+            for info in self.attempt(split, unknown, self._known, index):
+                yield from self.attempt(split, info.id, self._planned, index, info)
 
-    def _info(self, split: str, index: int) -> ClipInfo:
+    def _known(self, split: str, index: int) -> Iterator[ClipInfo]:
         try:
-            return self._cut.clip(split, index).info
+            yield self._cut.clip(split, index).info
         except UserError as error:
             raise Rejected("unreadable", str(error)) from error
 
@@ -120,7 +121,10 @@ class _Cut(_Step):
 
     def process(self, element: tuple[str, int, Part]) -> Iterator[tuple[str, DecodedClip]]:
         split, index, part = element
-        yield from self.attempt(split, part.id, lambda: iter([(split, self._cut(split, index, part))]))
+        yield from self.attempt(split, part.id, self._decoded, index, part)
+
+    def _decoded(self, split: str, index: int, part: Part) -> Iterator[tuple[str, DecodedClip]]:
+        yield split, self._cut(split, index, part)
 
 
 class _Stage(_Step):
@@ -135,7 +139,10 @@ class _Stage(_Step):
 
     def process(self, element: tuple[str, DecodedClip]) -> Iterator[tuple[str, DecodedClip]]:
         split, clip = element
-        yield from self.attempt(split, clip.info.id, lambda: iter([(split, self._stage(clip))]))
+        yield from self.attempt(split, clip.info.id, self._staged, clip)
+
+    def _staged(self, split: str, clip: DecodedClip) -> Iterator[tuple[str, DecodedClip]]:
+        yield split, self._stage(clip)
 
 
 class _Keep(beam.DoFn):
