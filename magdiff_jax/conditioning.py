@@ -71,9 +71,16 @@ def check_clip(frames: AnyArray, masks: AnyArray | None) -> tuple[Frames, Masks 
     return frames, masks
 
 
-def to_pixels(images: UInt8[np.ndarray, "*shape"]) -> Float[np.ndarray, "*shape"]:
+def to_pixels(images: UInt8[AnyArray, "*shape"]) -> Float[AnyArray, "*shape"]:
     """0 … 255 → [-1, 1]."""
     return images.astype(np.float32) / 127.5 - 1
+
+
+def draw_latents(
+    mean: Float[Array, "*shape"], log_variance: Float[Array, "*shape"], drawn: Float[Array, "*shape"], scale: float
+) -> Float[Array, "*shape"]:
+    """Latents as the U-Net takes them, from the VAE's posterior and standard normal noise (Rombach et al. 2022)."""
+    return scale * (mean.astype(jnp.float32) + jnp.exp(log_variance.astype(jnp.float32) / 2) * drawn)
 
 
 def encode_subjects(
@@ -113,6 +120,5 @@ def encode_subjects(
     for index, size in enumerate(level_sizes(levels, shape.height, shape.width, vae.config.downscale)):
         mean, log_variance = encode(lambda images: vae(images, method="encode"), *size)
         drawn = noise.normal(keys, STREAM + index, mean.shape[1:])
-        sample = mean.astype(jnp.float32) + jnp.exp(log_variance.astype(jnp.float32) / 2) * drawn
-        latents.append(sample * vae.config.scaling_factor)
+        latents.append(draw_latents(mean, log_variance, drawn, vae.config.scaling_factor))
     return Subject(image_tokens, tuple(latents))

@@ -24,7 +24,8 @@ class Config:
         unknown = sorted(set(values) - set(fields))
         if unknown:
             raise ConfigError(f"{cls.__name__}: unknown keys {unknown}; allowed are {sorted(fields)}")
-        missing = sorted(n for n, f in fields.items() if f.default is dataclasses.MISSING and n not in values)
+        needed = {n for n, f in fields.items() if f.default is f.default_factory is dataclasses.MISSING}
+        missing = sorted(needed - set(values))
         if missing:
             raise ConfigError(f"{cls.__name__}: missing keys {missing}")
         kinds = get_type_hints(cls)

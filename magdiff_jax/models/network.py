@@ -80,15 +80,21 @@ class Network:
         paths = [path for path, _ in flatten(self.shapes)]
         return unflatten(zip(paths, self.init_leaves(key, paths), strict=True))
 
-    def init_leaves(self, key: PRNGKeyArray, paths: Sequence[Path]) -> list[Array]:
-        """Some of `init`'s parameters, the same values, taking no memory for the others."""
+    def init_leaves(
+        self, key: PRNGKeyArray, paths: Sequence[Path], shardings: Sequence[jax.sharding.Sharding] | None = None
+    ) -> list[Array]:
+        """Some of `init`'s parameters, the same values, taking no memory for the others.
+
+        `shardings`: where each is to lie; each device makes its own part.
+        """
 
         def build(key: PRNGKeyArray) -> list[Array]:
             leaves = dict(flatten(nnx.to_pure_dict(nnx.state(self._build(key), nnx.Param))))
             return [leaves[path] for path in paths]
 
         # Compiling takes longer than the run: without XLA's optimisations a third of the time, for the same values.
-        return jax.jit(build, compiler_options={"xla_backend_optimization_level": 0})(key)
+        options = {"xla_backend_optimization_level": 0}
+        return jax.jit(build, out_shardings=shardings, compiler_options=options)(key)
 
     def apply(self, params: Params, *args: Any, method: str = "__call__", **kwargs: Any) -> Any:
         """Call the module, or one of its methods, with these parameters."""

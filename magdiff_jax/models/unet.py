@@ -16,13 +16,13 @@ from typing import NamedTuple
 import jax
 import jax.numpy as jnp
 from flax import nnx
-from jaxtyping import Array, Float, Int, PRNGKeyArray
+from jaxtyping import Array, Float, Int
 
 from magdiff_jax.models.attention import KeysValues, Tokens
 from magdiff_jax.models.blocks import Downsample, ResnetBlock, Transformer, Upsample
 from magdiff_jax.models.configs import UNetConfig
 from magdiff_jax.models.layers import Conv2d, GroupNorm, Linear
-from magdiff_jax.models.temporal import TemporalConvs, Video
+from magdiff_jax.models.temporal import Keys, TemporalConvs, Video, fold_in
 
 EPSILON = 1e-5
 TEMPORAL_LAYERS = 4
@@ -71,11 +71,11 @@ def run_layer(
     x: Video,
     time: Float[Array, "batch time"],
     keys_values: KeysValues,
-    dropout_key: PRNGKeyArray | None,
+    dropout_keys: Keys | None,
 ) -> Video:
     x = layer.resnet(x, time)
     if layer.temp_conv is not None:
-        x = layer.temp_conv(x, dropout_key)
+        x = layer.temp_conv(x, dropout_keys)
     if layer.transformer is not None:
         x = layer.transformer(x, keys_values)
     return x
@@ -234,7 +234,7 @@ class UNet(nnx.Module):
         condition: Condition,
         *,
         remat: bool = False,
-        dropout_key: PRNGKeyArray | None = None,
+        dropout_keys: Keys | None = None,
     ) -> Video:
         """Denoise one step.
 
@@ -243,7 +243,7 @@ class UNet(nnx.Module):
             timesteps: 0 … 999 for each clip.
             condition: from `condition`, of the same batch.
             remat: recompute each layer in the backward pass instead of keeping its activations.
-            dropout_key: for training; None: no dropout.
+            dropout_keys: one for each clip, for training; None: no dropout.
 
         Returns:
             The prediction, of the shape of `sample`.
@@ -256,8 +256,8 @@ class UNet(nnx.Module):
             for layer in block.layers():
                 if skips is not None:
                     x = jnp.concatenate([x, skips.pop()], axis=-1)
-                key = None if dropout_key is None else jax.random.fold_in(dropout_key, next(index))
-                x = run(layer, x, time, next(keys_values) if layer.transformer is not None else (), key)
+                keys = None if dropout_keys is None else fold_in(dropout_keys, next(index))
+                x = run(layer, x, time, next(keys_values) if layer.transformer is not None else (), keys)
                 if collect is not None:
                     collect.append(x)
             return x

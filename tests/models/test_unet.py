@@ -11,7 +11,7 @@ import pytest
 from magdiff_jax.config import Config
 from magdiff_jax.models import UNetConfig, build
 from magdiff_jax.models.network import Network, Params, flatten, unflatten
-from magdiff_jax.models.temporal import TemporalConvs
+from magdiff_jax.models.temporal import TemporalConvs, dropout
 from magdiff_jax.models.unet import UNet
 from tests.conftest import random_component
 
@@ -135,13 +135,26 @@ def test_recomputing_changes_nothing(network: Network, predict: Any, params: Par
     np.testing.assert_allclose(predictor(network, remat=True)(params), predict(params), atol=1e-5)
 
 
-def test_dropout_needs_a_key_and_follows_from_it() -> None:
+def test_dropout_needs_keys_and_follows_from_them() -> None:
     layer = Network(lambda _, rngs: TemporalConvs(8, 2, 4, rngs=rngs), Config())
     params = jax.tree.map(lambda leaf: drawn(6, *leaf.shape), layer.shapes)
-    one, same, other = (layer.apply(params, SUBJECT[0].repeat(2, -1), jax.random.key(seed)) for seed in (0, 0, 1))
-    np.testing.assert_array_equal(one, same)
-    assert jnp.abs(one - other).max() > 1e-3
-    assert jnp.abs(one - layer.apply(params, SUBJECT[0].repeat(2, -1))).max() > 1e-3
+    x = SUBJECT[0].repeat(2, -1)
+
+    def run(first_seed: int) -> jax.Array:
+        return layer.apply(params, x, jax.random.split(jax.random.key(first_seed), len(x)))
+
+    np.testing.assert_array_equal(run(0), run(0))
+    assert jnp.abs(run(0) - run(1)).max() > 1e-3
+    assert jnp.abs(run(0) - layer.apply(params, x)).max() > 1e-3
+
+
+def test_a_clip_loses_the_same_in_any_batch() -> None:
+    keys = jax.random.split(jax.random.key(0), 4)
+    x = drawn(7, 4, 8, 16, 16, 8)
+    whole = dropout(x, keys)
+    np.testing.assert_array_equal(whole[2:3], dropout(x[2:3], keys[2:3]))
+    assert abs(float((whole == 0).mean()) - 0.1) < 0.005
+    np.testing.assert_allclose(whole[whole != 0], (x / 0.9)[whole != 0], rtol=1e-6)
 
 
 def test_every_temporal_layer_drops_out_on_its_own(network: Network) -> None:
@@ -154,8 +167,8 @@ def test_every_temporal_layer_drops_out_on_its_own(network: Network) -> None:
         )
         return str(traced).count("random_fold_in")
 
-    # Two levels down, the middle's two and two levels of two up: a key for each, and for each of its four layers.
-    assert draws(dropout_key=jax.random.key(0)) == 8 + 8 * 4
+    # Two levels down, the middle's two and two levels of two up: keys for each, and for each of its four layers.
+    assert draws(dropout_keys=jax.random.split(jax.random.key(0), len(SAMPLE))) == 8 + 8 * 4
     assert draws() == 0
 
 
