@@ -1,6 +1,5 @@
 """How it is measured: time, products counted in the program, memory, and the machine's own limit."""
 
-import math
 import resource
 import statistics
 import time
@@ -11,6 +10,7 @@ import jax
 import jax.numpy as jnp
 
 from benchmarks.cases import Case
+from magdiff_jax.training.flops import count_flops
 
 GIGA = 1e9
 
@@ -97,26 +97,3 @@ def measure(size: str, case: Case, quick: bool) -> tuple[Result, Callable[[], An
         resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024 / GIGA,
     )
     return result, run
-
-
-def count_flops(jaxpr: Any) -> float:
-    """Two for each multiply-add of the matrix products and convolutions, those with padding's zeros too; nothing else.
-
-    Branches count as the dearest one: those here are one operation in the forms for different machines.
-    """
-    total = 0.0
-    for equation in jaxpr.eqns:
-        name, out = equation.primitive.name, equation.outvars[0].aval
-        if name == "dot_general":
-            (contracted, _), _ = equation.params["dimension_numbers"]
-            left = equation.invars[0].aval.shape
-            total += 2.0 * out.size * math.prod(left[axis] for axis in contracted)
-        elif name == "conv_general_dilated":
-            kernel, numbers = equation.invars[1].aval, equation.params["dimension_numbers"]
-            total += 2.0 * out.size * kernel.size / kernel.shape[numbers.rhs_spec[0]]
-        elif name == "cond":
-            total += max(count_flops(branch.jaxpr) for branch in equation.params["branches"])
-        else:
-            times = equation.params["length"] if name == "scan" else 1
-            total += times * sum(count_flops(inner) for inner in jax.core.jaxprs_in_params(equation.params))
-    return total
