@@ -1,8 +1,9 @@
 """Prompts to token ids, by the tokenizer that came with the model."""
 
+import json
 import shutil
 import warnings
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -69,3 +70,41 @@ def copy_files(source: Path, target: Path) -> None:
     for name in FILES:
         if (source / name).is_file():
             shutil.copyfile(source / name, target / name)
+
+
+def learn_tokenizer(captions: Iterable[str], folder: Path, most: int = 1000) -> int:
+    """Write a new folder with a CLIP tokenizer whose vocabulary fits some captions, for models that start from nothing.
+
+    Args:
+        captions: byte pairs are merged by how often they come in these.
+        folder: gets what `Tokenizer` reads.
+        most: tokens of the alphabet and of what is merged from it.
+
+    Returns:
+        The vocabulary's size.
+    """
+    from tokenizers import Tokenizer as Learner
+    from tokenizers import models, normalizers, pre_tokenizers, trainers
+
+    start, end, word_end = "<|startoftext|>", "<|endoftext|>", "</w>"
+    learner = Learner(models.BPE(end_of_word_suffix=word_end, continuing_subword_prefix="", unk_token=end))
+    learner.normalizer = normalizers.Lowercase()
+    learner.pre_tokenizer = pre_tokenizers.Whitespace()
+    alphabet = pre_tokenizers.ByteLevel.alphabet()
+    trainer = trainers.BpeTrainer(
+        vocab_size=most, initial_alphabet=alphabet, special_tokens=[], end_of_word_suffix=word_end, show_progress=False
+    )
+    learner.train_from_iterator(captions, trainer)
+    learned = json.loads(learner.to_str())["model"]
+    letters = [f"{letter}{word_end}" for letter in sorted(alphabet)]
+    tokens = list(dict.fromkeys([*learned["vocab"], *letters, start, end]))
+    special = {"bos_token": start, "eos_token": end, "unk_token": end, "pad_token": "!"}
+    merges = "\n".join(" ".join(pair) for pair in learned["merges"])
+    folder.mkdir(parents=True, exist_ok=True)
+    for name, text in {
+        "vocab.json": json.dumps({token: index for index, token in enumerate(tokens)}),
+        "merges.txt": f"#version: 0.2\n{merges}",
+        "tokenizer_config.json": json.dumps({"tokenizer_class": "CLIPTokenizer", "model_max_length": 77, **special}),
+    }.items():
+        (folder / name).write_text(text + "\n", encoding="utf-8")
+    return len(tokens)

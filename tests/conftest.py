@@ -26,9 +26,9 @@ from magdiff_jax.models import (
 )
 from magdiff_jax.models.network import Path, flatten, unflatten
 from magdiff_jax.pipeline import MagDiff
-from magdiff_jax.tokenizer import Tokenizer
+from magdiff_jax.tokenizer import Tokenizer, learn_tokenizer
 from magdiff_jax.weights.directory import ModelConfig, read_description
-from tools.demo import write_tokenizer
+from tools.demo import CAPTIONS
 
 TINY_UNET = UNetConfig(
     block_out_channels=(32, 32),
@@ -64,7 +64,7 @@ def clips() -> pathlib.Path:
 def tokenizer(tmp_path_factory: pytest.TempPathFactory) -> Tokenizer:
     """A real CLIP tokenizer with a small vocabulary."""
     folder: pathlib.Path = tmp_path_factory.mktemp("tokenizer")
-    write_tokenizer(folder)
+    learn_tokenizer([CAPTIONS], folder)
     return Tokenizer(folder, 77)
 
 

@@ -85,6 +85,7 @@ def write_checkpoint(folder: Path) -> None:
     from magdiff_jax.diffusion.schedule import ScheduleConfig
     from magdiff_jax.models import ClipTextConfig, UNetConfig, VAEConfig, VisionConfig, build
     from magdiff_jax.models.network import flatten
+    from magdiff_jax.tokenizer import learn_tokenizer
     from magdiff_jax.weights import torch_configs
     from magdiff_jax.weights.files import write_safetensors
     from magdiff_jax.weights.table import table
@@ -107,7 +108,7 @@ def write_checkpoint(folder: Path) -> None:
         hfa_levels=(),
     )
     vae = VAEConfig(block_out_channels=(32, 32, 64, 64), layers_per_block=1)
-    words = write_tokenizer(folder / "tokenizer")
+    words = learn_tokenizer([CAPTIONS], folder / "tokenizer")
     text = ClipTextConfig(
         vocab_size=words, hidden_size=64, intermediate_size=128, num_hidden_layers=2, num_attention_heads=4
     )
@@ -125,31 +126,6 @@ def write_checkpoint(folder: Path) -> None:
     write_json(folder / "scheduler" / "scheduler_config.json", torch_configs.schedule_values(ScheduleConfig()))
     write_json(folder / "open_clip_config.json", torch_configs.vision_values(vision))
     write_safetensors(folder / "open_clip_model.safetensors", tensors("vision", vision, prefix="visual."))
-
-
-def write_tokenizer(folder: Path) -> int:
-    """A CLIP tokenizer with the vocabulary of a few captions; returns its size."""
-    from tokenizers import Tokenizer, models, normalizers, pre_tokenizers, trainers
-
-    start, end = "<|startoftext|>", "<|endoftext|>"
-    tokenizer = Tokenizer(models.BPE(end_of_word_suffix="</w>", continuing_subword_prefix="", unk_token=end))
-    tokenizer.normalizer = normalizers.Lowercase()
-    tokenizer.pre_tokenizer = pre_tokenizers.Whitespace()
-    alphabet = pre_tokenizers.ByteLevel.alphabet()
-    trainer = trainers.BpeTrainer(
-        vocab_size=1000, initial_alphabet=alphabet, special_tokens=[], end_of_word_suffix="</w>", show_progress=False
-    )
-    tokenizer.train_from_iterator([CAPTIONS], trainer)
-    learned = json.loads(tokenizer.to_str())["model"]
-    vocabulary = list(dict.fromkeys([*learned["vocab"], *(f"{letter}</w>" for letter in sorted(alphabet)), start, end]))
-    folder.mkdir(parents=True, exist_ok=True)
-    write_json(folder / "vocab.json", {token: index for index, token in enumerate(vocabulary)})
-    merges = "\n".join(" ".join(pair) for pair in learned["merges"])
-    (folder / "merges.txt").write_text(f"#version: 0.2\n{merges}\n", encoding="utf-8")
-    settings = {"tokenizer_class": "CLIPTokenizer", "model_max_length": 77}
-    special = {"bos_token": start, "eos_token": end, "unk_token": end, "pad_token": "!"}
-    write_json(folder / "tokenizer_config.json", settings | special)
-    return len(vocabulary)
 
 
 def write_json(path: Path, values: object) -> None:

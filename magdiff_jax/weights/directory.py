@@ -141,6 +141,34 @@ def read_component(folder: Path, name: str, shapes: Params, expected: str) -> Pa
     """
     import orbax.checkpoint as ocp
 
+    path = _checked_files(folder, name)
+    params = _restore(path, shapes, jax.tree.map(lambda _: ocp.RestoreArgs(restore_type=np.ndarray), shapes))
+    if fingerprint(params) != expected:
+        raise UserError(f"{path}: its values are not those that were written; convert or copy the model again")
+    return params
+
+
+def read_sharded(folder: Path, name: str, targets: Params) -> Params:
+    """Read one network's parameters onto devices, each of which reads its own part and no more.
+
+    Args:
+        folder: of the model.
+        name: of the component.
+        targets: tree of `jax.ShapeDtypeStruct` with shardings; parameters are cast to their types.
+
+    Raises:
+        UserError: as `read_component`, but that only the files' checksums are compared.
+    """
+    import orbax.checkpoint as ocp
+
+    def arguments(target: jax.ShapeDtypeStruct) -> ocp.ArrayRestoreArgs:
+        return ocp.ArrayRestoreArgs(sharding=target.sharding, dtype=target.dtype, global_shape=target.shape)
+
+    return _restore(_checked_files(folder, name), targets, jax.tree.map(arguments, targets))
+
+
+def _checked_files(folder: Path, name: str) -> Path:
+    """The folder of a component's parameters, after a look at all its files."""
     path = (folder / name / "params").absolute()
     sums = path.with_name(CHECKSUMS)
     if not sums.is_file():
@@ -149,19 +177,25 @@ def read_component(folder: Path, name: str, shapes: Params, expected: str) -> Pa
     if damaged := sorted(set(written) - set(_checksums(path.parent))):
         names = ", ".join(line.split("  ")[-1] for line in damaged)
         raise UserError(f"{path.parent}: damaged or missing: {names}; convert or copy the model again")
-    as_numpy = jax.tree.map(lambda _: ocp.RestoreArgs(restore_type=np.ndarray), shapes)
+    return path
+
+
+def _restore(path: Path, shapes: Params, arguments: Params) -> Params:
+    import orbax.checkpoint as ocp
+
     try:
         with ocp.Checkpointer(ocp.PyTreeCheckpointHandler()) as checkpointer:
-            params = checkpointer.restore(path, args=ocp.args.PyTreeRestore(item=shapes, restore_args=as_numpy))
+            stored = flatten(checkpointer.metadata(path).item_metadata.tree)
+            if sorted(_sizes(stored), key=str) == sorted(_sizes(flatten(shapes)), key=str):
+                return checkpointer.restore(path, args=ocp.args.PyTreeRestore(item=shapes, restore_args=arguments))
     except Exception as error:  # Orbax and TensorStore raise bare exceptions for damaged files
         reason = str(error).splitlines()[0] if str(error) else type(error).__name__
         raise UserError(f"{path}: damaged ({reason[:200]}); convert or copy the model again") from error
-    stored = [(key, leaf.shape) for key, leaf in flatten(params)]
-    if sorted(stored, key=str) != sorted(((key, leaf.shape) for key, leaf in flatten(shapes)), key=str):
-        raise UserError(f"{path}: of another architecture than {name}/config.json says; convert the model again")
-    if fingerprint(params) != expected:
-        raise UserError(f"{path}: its values are not those that were written; convert or copy the model again")
-    return params
+    raise UserError(f"{path}: of another architecture than {path.parent.name}/config.json says; convert the model again")
+
+
+def _sizes(leaves: list[tuple[Any, Any]]) -> list[tuple[tuple[str, ...], tuple[int, ...]]]:
+    return [(tuple(str(key) for key in path), tuple(leaf.shape)) for path, leaf in leaves]
 
 
 def _checksums(folder: Path) -> list[str]:

@@ -20,11 +20,12 @@ from magdiff_jax.models import (
     VisionConfig,
     build,
 )
+from magdiff_jax.tokenizer import learn_tokenizer
 from magdiff_jax.weights import torch_configs
 from magdiff_jax.weights.files import write_json, write_pickle, write_safetensors
 from magdiff_jax.weights.sources import FRESH_GROUPS
 from magdiff_jax.weights.table import other_name, table
-from tools.demo import write_tokenizer
+from tools.demo import CAPTIONS
 
 Arrays = dict[str, np.ndarray]
 BFLOAT16 = np.dtype(ml_dtypes.bfloat16)
@@ -105,7 +106,7 @@ def write_base(
         write_json(folder / name / "config.json", values)
     (folder / "scheduler").mkdir()
     write_json(folder / "scheduler" / "scheduler_config.json", torch_configs.schedule_values(ScheduleConfig()))
-    write_tokenizer(folder / "tokenizer")
+    learn_tokenizer([CAPTIONS], folder / "tokenizer")
     (folder / "resampler").mkdir()
     write_json(folder / "resampler" / "config.json", RESAMPLER.to_dict())
     return folder

@@ -9,7 +9,8 @@ import pytest
 from magdiff_jax.data.prepare.similarity import ClipTextSimilarity, SentenceSimilarity, SpacySimilarity, cosines
 from magdiff_jax.data.prepare.stages import make_similarity
 from magdiff_jax.errors import UserError
-from tools.demo import write_tokenizer
+from magdiff_jax.tokenizer import learn_tokenizer
+from tools.demo import CAPTIONS
 
 
 def write_clip_text_model(folder: Path, with_projection: bool = True) -> None:
@@ -17,7 +18,7 @@ def write_clip_text_model(folder: Path, with_projection: bool = True) -> None:
     import torch
     from transformers import AutoTokenizer, CLIPTextConfig, CLIPTextModel, CLIPTextModelWithProjection
 
-    size = write_tokenizer(folder)
+    size = learn_tokenizer([CAPTIONS], folder)
     tokenizer = AutoTokenizer.from_pretrained(folder)
     config = CLIPTextConfig(
         vocab_size=size,

@@ -202,9 +202,10 @@ def write_sam3(folder: Path) -> Path:
         Sam3VideoProcessor,
     )
 
-    from tools.demo import write_tokenizer
+    from magdiff_jax.tokenizer import learn_tokenizer
+    from tools.demo import CAPTIONS
 
-    vocabulary = write_tokenizer(folder / "tokenizer")
+    vocabulary = learn_tokenizer([CAPTIONS], folder / "tokenizer")
     tokenizer = CLIPTokenizer.from_pretrained(folder / "tokenizer")
     layer = {"hidden_size": 128, "num_attention_heads": 2, "intermediate_size": 32}
     decoder = {"hidden_size": 128, "num_attention_heads": 2}
