@@ -76,6 +76,11 @@ def to_pixels(images: UInt8[AnyArray, "*shape"]) -> Float[AnyArray, "*shape"]:
     return images.astype(np.float32) / 127.5 - 1
 
 
+def from_pixels(pixels: Float[Array, "*shape"]) -> UInt8[Array, "*shape"]:
+    """[-1, 1] → 0 … 255; what lies outside is clipped."""
+    return jnp.round((jnp.clip(pixels.astype(jnp.float32), -1, 1) + 1) * 127.5).astype(jnp.uint8)
+
+
 def draw_latents(
     mean: Float[Array, "*shape"], log_variance: Float[Array, "*shape"], drawn: Float[Array, "*shape"], scale: float
 ) -> Float[Array, "*shape"]:

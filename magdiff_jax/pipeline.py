@@ -278,8 +278,8 @@ class MagDiff:
 
     def decode(self, latents: Latents) -> UInt8[np.ndarray, "batch frame height width 3"]:
         """Latents of clips → RGB frames, 0 … 255."""
-        pixels = self.vae(latents / self.vae.config.scaling_factor, method="decode").astype(jnp.float32)
-        return np.asarray(jnp.round((jnp.clip(pixels, -1, 1) + 1) * 127.5).astype(jnp.uint8))
+        pixels = self.vae(latents / self.vae.config.scaling_factor, method="decode")
+        return np.asarray(conditioning.from_pixels(pixels))
 
 
 def _shape(

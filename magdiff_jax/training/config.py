@@ -30,7 +30,7 @@ class StartConfig(Config):
         networks: configurations of components that are not the folder's own: they start fresh, and take over what the
             folder's component of this name has in the same shape. `conv_in` is widened by zeros, so that a
             text-to-video model starts as MagDiff (REFERENCE: as the authors' does).
-        tokenizer: a tokenizer's folder, where `folder` has none; "emoji": made from EmojiMotion's captions.
+        tokenizer: a tokenizer's folder, where `folder` has none; "captions": learnt from the captions of the data.
     """
 
     folder: str = ""

@@ -140,7 +140,12 @@ class Diffusion:
         return Constants(levels, vision, self._read(frozen, no_tokens))
 
     def condition(
-        self, params: Leaves, encoded: Encoded, constants: Constants, keys: Keys, text: Float[Array, "batch token channel"]
+        self,
+        params: Leaves,
+        encoded: Encoded,
+        constants: Constants,
+        keys: Keys,
+        text: Float[Array, "batch token channel"],
     ) -> Condition:
         """What the U-Net is conditioned on: the subject's frames, and black ones for those that lack.
 

@@ -34,7 +34,9 @@ class MeshConfig(Config):
     def __post_init__(self) -> None:
         for axis in AXES:
             size = getattr(self, axis)
-            self._require(axis, isinstance(size, int) and (size > 0 or size == -1), "a positive number of devices or -1")
+            self._require(
+                axis, isinstance(size, int) and (size > 0 or size == -1), "a positive number of devices or -1"
+            )
         if [getattr(self, axis) for axis in AXES].count(-1) > 1:
             raise ConfigError("MeshConfig: -1 (all devices that are left) can stand at one axis only")
 

@@ -3,6 +3,7 @@
 Everything can be lowered from shapes alone, so that the same step is compiled for machines that are not at hand.
 """
 
+import dataclasses
 from collections.abc import Mapping, Sequence
 from functools import cached_property, partial
 from typing import Any
@@ -19,6 +20,7 @@ from magdiff_jax.models import COMPONENTS, Network
 from magdiff_jax.training import mesh as meshes
 from magdiff_jax.training.config import TrainConfig
 from magdiff_jax.training.diffusion import Constants, Diffusion, Inputs
+from magdiff_jax.training.flops import count_flops
 from magdiff_jax.training.leaves import Leaves, select, shapes
 from magdiff_jax.training.optimizer import learning_rate, make_optimizer, updates_taken
 from magdiff_jax.training.rules import apply_rules
@@ -100,6 +102,10 @@ class Trainer:
         """A state's arrays as shapes that know where they lie."""
         return jax.tree.map(_placed, self.state_shapes, self.state_shardings)
 
+    def abstract_trainable(self) -> Leaves:
+        """The trainable parameters as shapes that know where they lie."""
+        return {path: _placed(self.shapes[path], self.shardings[path]) for path in self.trainable}
+
     def abstract_frozen(self) -> Leaves:
         """The frozen parameters as shapes that know where they lie."""
         return {path: _placed(self.shapes[path], self.shardings[path]) for path in self.frozen}
@@ -109,7 +115,6 @@ class Trainer:
         loader, rows = self.loader_config(images), meshes.over_batch(self.mesh)
         frames, batch = loader.frames, loader.batch_size
         shown = {"none": 0, "first": 1, "all": frames}[loader.subjects]
-        text: Any = self.networks["text_encoder"].config
 
         def pixels(count: int, height: int, width: int) -> jax.ShapeDtypeStruct:
             return jax.ShapeDtypeStruct((batch, count, height, width, 3), jnp.uint8, sharding=rows)
@@ -118,12 +123,12 @@ class Trainer:
             pixels(frames, loader.height, loader.width),
             tuple(pixels(shown, *size) for size in self.level_sizes()),
             pixels(shown, loader.clip_crop, loader.clip_crop),
-            jax.ShapeDtypeStruct((batch, text.max_position_embeddings), jnp.int32, sharding=rows),
+            jax.ShapeDtypeStruct((batch, self.text_length), jnp.int32, sharding=rows),
             jax.ShapeDtypeStruct((batch, 2), jnp.uint32, sharding=rows),
         )
 
-    def lower_step(self, images: bool = False) -> Any:
-        """The training step, lowered from shapes for the mesh's devices."""
+    def trace_step(self, images: bool = False) -> Any:
+        """The training step, traced from shapes; `.lower().compile()` makes it a program for the mesh's devices."""
         frozen = self.abstract_frozen()
         encoded = jax.eval_shape(self._encode, frozen, self.abstract_inputs(images))
         rows = meshes.over_batch(self.mesh)
@@ -132,9 +137,15 @@ class Trainer:
         if self._has_constants:
             shapes = jax.eval_shape(self._constants, frozen, self._no_tokens())
             constants = jax.tree.map(lambda leaf: _placed(leaf, self._everywhere), shapes)
-        return self.step.lower(self.abstract_state(), frozen, constants, encoded)
+        return self.step.trace(self.abstract_state(), frozen, constants, encoded)
 
     # What follows from the config and the networks together
+
+    @property
+    def text_length(self) -> int:
+        """Tokens of a prompt."""
+        text: Any = self.networks["text_encoder"].config
+        return text.max_position_embeddings
 
     def loader_config(self, images: bool = False, **changes: Any) -> LoaderConfig:
         """The loader's config, with what follows from the model; `images`: of one-frame clips."""
@@ -214,8 +225,7 @@ class Trainer:
         return hasattr(self.objective, "constants")
 
     def _no_tokens(self) -> jax.ShapeDtypeStruct:
-        text: Any = self.networks["text_encoder"].config
-        return jax.ShapeDtypeStruct((1, text.max_position_embeddings), jnp.int32)
+        return jax.ShapeDtypeStruct((1, self.text_length), jnp.int32)
 
     def _check_trainable(self) -> None:
         allowed = tuple(f"{name}/" for name in self.objective.trained)
@@ -224,6 +234,15 @@ class Trainer:
         if wrong := [path for path in self.trainable if not path.startswith(allowed)]:
             names = " and ".join(self.objective.trained)
             raise ConfigError(f"trainable: {wrong[0]}: objective {self.config.objective!r} trains {names} only")
+
+
+def model_flops(trainer: Trainer) -> float:
+    """FLOPs of a training step on each device, as `flops.count_flops` counts, without what remat computes again and
+    without the frozen encoders."""
+    plain = dataclasses.replace(trainer.config, remat=False)
+    networks = {name: network.config for name, network in trainer.networks.items()}
+    devices = list(trainer.mesh.devices.flat)
+    return count_flops(Trainer(plain, networks, devices).trace_step().jaxpr.jaxpr) / len(devices)
 
 
 def _placed(leaf: Any, sharding: Any) -> jax.ShapeDtypeStruct:

@@ -57,7 +57,7 @@ def from_torch(
     words = tokenizer.Tokenizer(sources.base / "tokenizer", 2).vocabulary
     parts = reader.parts(apa=apa, hfa_levels=hfa_levels)
     resolution = hfa_levels[-1] if hfa_levels else directory.ModelConfig.resolution
-    _check_fit({name: part.config for name, part in parts.items()}, words, resolution)
+    check_fit({name: part.config for name, part in parts.items()}, words, resolution)
     model = directory.ModelConfig(
         resolution=resolution,
         sda=sda,
@@ -113,8 +113,14 @@ def _has_other_names(sources: Sequence[Tensors]) -> bool:
     return any(table_name(key) != key for tensors in sources for key in tensors)
 
 
-def _check_fit(configs: Mapping[str, Any], words: int, resolution: int) -> None:
-    """Raises UserError where the components do not fit one another."""
+def check_fit(configs: Mapping[str, Any], words: int, resolution: int) -> None:
+    """Raises UserError where components do not fit one another.
+
+    Args:
+        configs: of the components by name.
+        words: tokens that the tokenizer knows.
+        resolution: height and width in pixels.
+    """
     unet, vae, text = configs["unet"], configs["vae"], configs["text_encoder"]
     needed = [
         (
@@ -135,8 +141,10 @@ def _check_fit(configs: Mapping[str, Any], words: int, resolution: int) -> None:
         )
     for ours, size, theirs, other in needed:
         if size != other:
-            raise UserError(f"the files do not belong together: {ours} is {size}, {theirs} {other}")
+            raise UserError(f"the networks do not belong together: {ours} is {size}, {theirs} {other}")
     if words > text.vocab_size:
         raise UserError(f"the tokenizer knows {words} tokens, the text encoder {text.vocab_size}: not from one model")
     if resolution % vae.downscale:
-        raise UserError(f"--hfa-levels: the last size, {resolution}, must be a multiple of {vae.downscale}")
+        raise UserError(
+            f"a resolution of {resolution} pixels (the last of HFA's levels): must be a multiple of {vae.downscale}"
+        )

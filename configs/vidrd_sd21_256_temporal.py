@@ -1,0 +1,12 @@
+"""As vidrd_sd21_256.py, with the temporal layers trained alone and Stable Diffusion left as it is; on videos only."""
+
+from ml_collections import ConfigDict
+
+from configs import vidrd_sd21_256
+
+
+def get_config() -> ConfigDict:
+    config = vidrd_sd21_256.get_config()
+    config.trainable = ((r"^unet/.*temp_", True), ("rest", False))
+    config.images.share = 0.0
+    return config

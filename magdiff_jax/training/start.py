@@ -1,0 +1,164 @@
+"""Where a run's weights start: a MagDiff folder, as it is or with some networks made fresh.
+
+Fresh networks are made once and written as a MagDiff folder into the run's own, so that a run that goes on, one on
+other devices and the export of its weights all read the same frozen parameters.
+"""
+
+from collections.abc import Callable
+from itertools import islice
+from pathlib import Path
+from typing import Any
+
+import jax
+import numpy as np
+from jax.experimental import multihost_utils
+
+from magdiff_jax.config import Config, ConfigError
+from magdiff_jax.data.sources import open_source
+from magdiff_jax.errors import UserError
+from magdiff_jax.models import COMPONENTS, Network, Params, build
+from magdiff_jax.models.network import flatten, unflatten
+from magdiff_jax.replacing import replacing
+from magdiff_jax.tokenizer import Tokenizer, copy_files, learn_tokenizer
+from magdiff_jax.training.config import TrainConfig
+from magdiff_jax.training.leaves import Leaves, to_leaves, to_params
+from magdiff_jax.training.mesh import leaf_shardings
+from magdiff_jax.training.trainer import Trainer
+from magdiff_jax.weights import directory
+from magdiff_jax.weights.convert import check_fit
+
+# For a run's own tokenizer: learnt from so many captions of its data.
+CAPTIONS = 4000
+LEARNT = "captions"
+
+
+def networks_of(config: TrainConfig) -> dict[str, Config]:
+    """Configurations of the components that a run has: the folder's, and instead or beside them the fresh ones.
+
+    Raises:
+        UserError: the folder is no MagDiff folder.
+        ConfigError: an impossible configuration.
+    """
+    stored = directory.read_description(Path(config.start.folder)).networks if config.start.folder else {}
+    fresh = {name: COMPONENTS[name][1].from_dict(values) for name, values in config.start.networks.items()}
+    networks = {**stored, **fresh}
+    unet: Any = networks["unet"]
+    if unet.apa and (lacking := {"vision", "resampler"} - set(networks)):
+        raise ConfigError(f"start.networks: a U-Net with APA needs {' and '.join(sorted(lacking))} too")
+    return networks
+
+
+def make_start(config: TrainConfig, trainer: Trainer, workdir: Path) -> Path:
+    """The MagDiff folder that a run starts from; makes `workdir/start` where some networks are fresh.
+
+    All processes call it; the first one writes.
+
+    Raises:
+        UserError: the tokenizer is not there, or the networks do not belong together.
+    """
+    if not config.start.networks:
+        return Path(config.start.folder)
+    start = workdir / "start"
+    if not (start / directory.MARK).is_file():
+        if jax.process_index() == 0:
+            with replacing(start) as new:
+                _write(config, trainer, new)
+        else:
+            for name in config.start.networks:
+                _fresh(config, trainer, name, lambda path, leaf: None)
+    if jax.process_count() > 1:
+        multihost_utils.sync_global_devices("start")
+    return start
+
+
+def load_start(folder: Path, trainer: Trainer) -> tuple[Leaves, Leaves]:
+    """The trainable and the frozen parameters of a MagDiff folder, each device reading its own part.
+
+    Raises:
+        UserError: the folder is damaged, or its networks are others than the trainer's.
+    """
+    networks = directory.read_description(folder).networks
+    for name, network in trainer.networks.items():
+        if networks.get(name) != network.config:
+            raise UserError(f"{folder}: its {name} is another one than the run's; choose another --workdir")
+    placed = {**trainer.abstract_trainable(), **trainer.abstract_frozen()}
+    leaves: Leaves = {}
+    for name in trainer.networks:
+        leaves |= to_leaves(name, directory.read_sharded(folder, name, to_params(name, placed)))
+    return {path: leaves[path] for path in trainer.trainable}, {path: leaves[path] for path in trainer.frozen}
+
+
+def _write(config: TrainConfig, trainer: Trainer, new: Path) -> None:
+    new.mkdir()
+    words = _write_tokenizer(config, trainer, new / "tokenizer")
+    height = trainer.loader_config().height
+    check_fit({name: network.config for name, network in trainer.networks.items()}, words, height)
+    base = Path(config.start.folder)
+    stored = directory.read_description(base) if config.start.folder else None
+    fingerprints = {}
+    for name, network in trainer.networks.items():
+        arrays: dict[str, np.ndarray] = {}
+        if name in config.start.networks:
+            _fresh(config, trainer, name, arrays.__setitem__)
+            params = to_params(name, arrays)
+            if stored is not None and name in stored.networks:
+                _take_over(params, _read(base, stored, name))
+        else:
+            assert stored is not None  # a component is fresh or the folder's
+            params = _read(base, stored, name)
+        fingerprints[name] = directory.write_component(new, name, network.config, params)
+    directory.write_description(new, model_config(config), config.sampling, fingerprints)
+
+
+def model_config(config: TrainConfig) -> directory.ModelConfig:
+    """What the run's model is beside its networks."""
+    data = {"frames": 8, "height": 256, "sda": True, **config.data}
+    return directory.ModelConfig(frames=data["frames"], resolution=data["height"], sda=data["sda"])
+
+
+def _fresh(config: TrainConfig, trainer: Trainer, name: str, keep: Callable[[str, np.ndarray], None]) -> None:
+    """Make a network's parameters, each device its own part, and hand them on to `keep` one after the other."""
+    network = build(name, trainer.networks[name].config)
+    paths = [path for path, _ in flatten(network.shapes)]
+    placed = leaf_shardings(config.sharding, trainer.shapes, trainer.mesh)
+    names = list(to_leaves(name, unflatten((path, path) for path in paths)))
+    key = jax.random.fold_in(jax.random.key(config.seed), list(COMPONENTS).index(name))
+    leaves = network.init_leaves(key, paths, [placed[path] for path in names])
+    for path in reversed(names):
+        keep(path, np.asarray(multihost_utils.process_allgather(leaves.pop(), tiled=True)))
+
+
+def _read(base: Path, stored: directory.Description, name: str) -> Params:
+    network = Network(COMPONENTS[name][0], stored.networks[name])
+    return directory.read_component(base, name, network.shapes, stored.fingerprints[name])
+
+
+def _take_over(fresh: Params, stored: Params) -> None:
+    """Lay a stored network's parameters over a fresh one's.
+
+    `conv_in` may have more input channels than it had, or fewer: it takes over the first ones, which are the noise's, and
+    others start at zero.
+    """
+    old = dict(flatten(stored))
+    for path, leaf in flatten(fresh):
+        if path in old and old[path].shape == leaf.shape:
+            leaf[...] = old[path]
+        elif path in old and path[:1] == ("conv_in",):
+            both = min(leaf.shape[2], old[path].shape[2])
+            leaf[...] = 0
+            leaf[:, :, :both] = old[path][:, :, :both]
+
+
+def _write_tokenizer(config: TrainConfig, trainer: Trainer, folder: Path) -> int:
+    """Copy or learn the tokenizer; returns how many tokens it knows."""
+    if config.start.tokenizer == LEARNT:
+        sources = [open_source({k: v for k, v in spec.items() if k != "weight"}) for spec in config.data["sources"]]
+        clips = (source[index] for source in sources for index in range(len(source)))
+        text: Any = trainer.networks["text_encoder"].config
+        return learn_tokenizer(
+            (clip.info.augmented_caption for clip in islice(clips, CAPTIONS)), folder, text.vocab_size - 2 - 256
+        )
+    source = Path(config.start.tokenizer or Path(config.start.folder) / "tokenizer")
+    words = Tokenizer(source, 2).vocabulary
+    copy_files(source, folder)
+    return words
