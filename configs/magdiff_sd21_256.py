@@ -14,8 +14,8 @@ TRAINABLE = (
     (r"^unet/.*(temp_|transformer_blocks/\d+/|conv_in/)|^unet/hfa_projections/|^resampler/", True),
     ("rest", False),
 )
-# The last two dimensions of matrices [in, out] and of convolutions [height, width, in, out]; what a layer's second matrix
-# takes in lies where its first one put it.
+# The last two dimensions of matrices [in, out] and of convolutions [height, width, in, out]; what a layer's second
+# matrix takes in lies where its first one put it.
 SHARDING = (
     (r"(to_out|ff/out|out_proj|c_proj|fc2)/kernel$", ("tensor", "fsdp")),
     (r"embedding$", ("fsdp", None)),

@@ -2,8 +2,8 @@
 
     python -m magdiff_jax.train --config configs/magdiff_sd21_256_tpu.py --workdir runs/magdiff
 
-Run the same command on every host, with a workdir that all of them see (docs/scaling.md). Slices of more than 64 chips need a larger
-batch: --config.batch_size=256.
+Run the same command on every host, with a workdir that all of them see (docs/scaling.md). Slices of more than 64 chips
+need a larger batch: --config.batch_size=256.
 """
 
 from ml_collections import ConfigDict

@@ -1,4 +1,4 @@
-"""MagDiff on a laptop's CPU: EmojiMotion at 32 x 32 pixels, every network made fresh but the VAE (configs/small_vae.py).
+"""MagDiff on a laptop's CPU: EmojiMotion at 32 x 32 pixels, all made fresh but the VAE (configs/small_vae.py).
 
     python -m magdiff_jax.train --config configs/small_vae.py --workdir runs/small-vae
     python -m magdiff_jax.export --workdir runs/small-vae --out runs/small-vae/model

@@ -2,8 +2,8 @@
 
     python -m magdiff_jax.train --config configs/vidrd_sd21_256.py --workdir runs/vidrd
 
-It starts from the same folder as MagDiff, whose U-Net it takes without APA and HFA. After `python -m magdiff_jax.export`
-MagDiff starts from it with `config.start.folder` and `config.start.networks = {"unet": {"hfa_levels": (384, 320, 256)}}`.
+It starts from the same folder as MagDiff, whose U-Net it takes without APA and HFA. MagDiff then starts from the folder
+that magdiff_jax.export makes of it, with `config.start.networks = {"unet": {"hfa_levels": (384, 320, 256)}}`.
 """
 
 from ml_collections import ConfigDict

@@ -29,7 +29,7 @@ def fold_in(keys: Keys, index: int) -> Keys:
 
 
 def dropout(x: Float[Array, "batch *shape"], keys: Keys) -> Float[Array, "batch *shape"]:
-    """Each number is zero with probability DROPOUT_RATE, to the 16th binary digit; the others grow to make up for it."""
+    """Zero each number with probability DROPOUT_RATE, to the 16th binary digit; the others grow to make up for it."""
     bits = jax.vmap(lambda key: jax.random.bits(key, x.shape[1:], jnp.uint16))(keys)
     return jnp.where(bits < round((1 - DROPOUT_RATE) * 2**16), x / (1 - DROPOUT_RATE), 0)
 

@@ -40,7 +40,7 @@ def apply_rules(key: str, rules: Rules, paths: Iterable[str]) -> dict[str, Any]:
     if len(rest) > 1:
         raise ConfigError(f"{key}: {REST!r} stands there {len(rest)} times; once is enough")
     values: dict[str, Any] = {}
-    used = set()
+    used: set[str] = set()
     for path in paths:
         found = [(pattern.pattern, value) for pattern, value in patterns if pattern.search(path)]
         if len(found) > 1:

@@ -68,7 +68,7 @@ class Sampler:
         start = noise.normal(keys, START, encoded.clips.mean.shape[1:])
 
         def step(index: Int[Array, ""], latents: Float[Array, "*shape"]) -> Float[Array, "*shape"]:
-            numbers = Steps(*(jnp.asarray(column)[index] for column in self._plan))
+            numbers = Steps(*(jnp.asarray(column)[index] for column in self._plan))  # type: ignore[arg-type]
             kind, scale = config.sampling.prediction_type, config.validation.guidance_scale
             return guided_step(networks["unet"], kind, unet, condition, latents, numbers, scale, keys, index)
 
@@ -97,4 +97,4 @@ class Reconstructor:
         return jnp.concatenate([frames, from_pixels(decoded)], axis=3)
 
 
-SAMPLERS = {"diffusion": Sampler, "vae": Reconstructor}
+SAMPLERS: dict[str, Any] = {"diffusion": Sampler, "vae": Reconstructor}

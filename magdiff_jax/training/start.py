@@ -4,7 +4,7 @@ Fresh networks are made once and written as a MagDiff folder into the run's own,
 other devices and the export of its weights all read the same frozen parameters.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from itertools import islice
 from pathlib import Path
 from typing import Any
@@ -40,7 +40,8 @@ def networks_of(config: TrainConfig) -> dict[str, Config]:
         ConfigError: an impossible configuration.
     """
     stored = directory.read_description(Path(config.start.folder)).networks if config.start.folder else {}
-    fresh = {name: COMPONENTS[name][1].from_dict(values) for name, values in config.start.networks.items()}
+    kinds: Mapping[str, Any] = {name: kind for name, (_, kind) in COMPONENTS.items()}
+    fresh = {name: kinds[name].from_dict(values) for name, values in config.start.networks.items()}
     networks = {**stored, **fresh}
     unet: Any = networks["unet"]
     if unet.apa and (lacking := {"vision", "resampler"} - set(networks)):
@@ -136,8 +137,8 @@ def _read(base: Path, stored: directory.Description, name: str) -> Params:
 def _take_over(fresh: Params, stored: Params) -> None:
     """Lay a stored network's parameters over a fresh one's.
 
-    `conv_in` may have more input channels than it had, or fewer: it takes over the first ones, which are the noise's, and
-    others start at zero.
+    `conv_in` may have more input channels than it had, or fewer: it takes over the first ones, which are the noise's,
+    and others start at zero.
     """
     old = dict(flatten(stored))
     for path, leaf in flatten(fresh):

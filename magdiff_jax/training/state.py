@@ -48,7 +48,7 @@ def make_state(
 def state_shardings(
     shapes: TrainState, optimizer: optax.GradientTransformation, params: dict[str, Any], everywhere: Any
 ) -> TrainState:
-    """Where each array of a state lies: Adam's moments and the average beside their parameter, all else `everywhere`."""
+    """Where a state's arrays lie: Adam's moments and the average beside their parameter, all else `everywhere`."""
     opt_state = optax.tree.map_params(
         optimizer, lambda _, sharding: sharding, shapes.opt_state, params, transform_non_params=lambda _: everywhere
     )

@@ -113,18 +113,18 @@ class Trainer:
     def abstract_inputs(self, images: bool = False) -> Inputs:
         """A batch as shapes that know where they lie; `images`: one of one-frame clips."""
         loader, rows = self.loader_config(images), meshes.over_batch(self.mesh)
-        frames, batch = loader.frames, loader.batch_size
+        frames = loader.frames
         shown = {"none": 0, "first": 1, "all": frames}[loader.subjects]
 
-        def pixels(count: int, height: int, width: int) -> jax.ShapeDtypeStruct:
-            return jax.ShapeDtypeStruct((batch, count, height, width, 3), jnp.uint8, sharding=rows)
+        def array(kind: Any, *shape: int) -> Any:
+            return jax.ShapeDtypeStruct((loader.batch_size, *shape), kind, sharding=rows)
 
         return Inputs(
-            pixels(frames, loader.height, loader.width),
-            tuple(pixels(shown, *size) for size in self.level_sizes()),
-            pixels(shown, loader.clip_crop, loader.clip_crop),
-            jax.ShapeDtypeStruct((batch, self.text_length), jnp.int32, sharding=rows),
-            jax.ShapeDtypeStruct((batch, 2), jnp.uint32, sharding=rows),
+            array(jnp.uint8, frames, loader.height, loader.width, 3),
+            tuple(array(jnp.uint8, shown, *size, 3) for size in self.level_sizes()),
+            array(jnp.uint8, shown, loader.clip_crop, loader.clip_crop, 3),
+            array(jnp.int32, self.text_length),
+            array(jnp.uint32, 2),
         )
 
     def trace_step(self, images: bool = False) -> Any:

@@ -3,7 +3,6 @@
 from collections.abc import Mapping
 from typing import Any, NamedTuple
 
-
 import jax.numpy as jnp
 from jaxtyping import Array, Int, UInt8
 

@@ -191,7 +191,9 @@ def _restore(path: Path, shapes: Params, arguments: Params) -> Params:
     except Exception as error:  # Orbax and TensorStore raise bare exceptions for damaged files
         reason = str(error).splitlines()[0] if str(error) else type(error).__name__
         raise UserError(f"{path}: damaged ({reason[:200]}); convert or copy the model again") from error
-    raise UserError(f"{path}: of another architecture than {path.parent.name}/config.json says; convert the model again")
+    raise UserError(
+        f"{path}: of another architecture than {path.parent.name}/config.json says; convert the model again"
+    )
 
 
 def _sizes(leaves: list[tuple[Any, Any]]) -> list[tuple[tuple[str, ...], tuple[int, ...]]]:

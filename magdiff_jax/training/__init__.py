@@ -1,0 +1,1 @@
+"""Training: pieces that `train.py` reads like a page."""
