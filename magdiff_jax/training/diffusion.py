@@ -12,7 +12,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, Int, Key, UInt8
 
-from magdiff_jax.conditioning import AnyArray, draw_latents, to_pixels
+from magdiff_jax.conditioning import draw_latents, to_pixels
 from magdiff_jax.cutout import BLACK
 from magdiff_jax.data.loader import Batch
 from magdiff_jax.diffusion import noise
@@ -32,11 +32,11 @@ TIMESTEP, NOISE, LATENTS, DROPOUT, SUBJECTS = range(5)
 class Inputs(NamedTuple):
     """The arrays of a `Batch`, with positions in two halves of 32 bits, as JAX has no others."""
 
-    frames: UInt8[AnyArray, "batch frame height width 3"]
-    subjects: tuple[UInt8[AnyArray, "batch shown _height _width 3"], ...]
-    image_prompts: UInt8[AnyArray, "batch shown crop crop 3"]
-    tokens: Int[AnyArray, "batch token"]
-    positions: Int[AnyArray, "batch 2"]
+    frames: UInt8[Array, "batch frame height width 3"]
+    subjects: tuple[UInt8[Array, "batch shown _height _width 3"], ...]
+    image_prompts: UInt8[Array, "batch shown crop crop 3"]
+    tokens: Int[Array, "batch token"]
+    positions: Int[Array, "batch 2"]
 
 
 class Posterior(NamedTuple):
@@ -79,9 +79,10 @@ class Constants(NamedTuple):
 
 
 def to_inputs(batch: Batch) -> Inputs:
-    """A batch of the loader's, for the device."""
+    """A batch of the loader's, for the device: NumPy arrays yet."""
     halves = np.stack([batch.positions >> 32, batch.positions & 0xFFFFFFFF], axis=-1).astype(np.uint32)
-    return Inputs(batch.frames, batch.subjects, batch.image_prompts, batch.tokens, halves)
+    arrays: Any = batch.frames, batch.subjects, batch.image_prompts, batch.tokens, halves
+    return Inputs(*arrays)
 
 
 def example_keys(seed: Int[Array, "2"], positions: Int[Array, "batch 2"]) -> Keys:
