@@ -49,6 +49,11 @@ def networks_of(config: TrainConfig) -> dict[str, Config]:
     return networks
 
 
+def start_folder(config: TrainConfig, workdir: Path) -> Path:
+    """The MagDiff folder that a run's parameters start from: the config's, or one of its own."""
+    return workdir / "start" if config.start.networks else Path(config.start.folder)
+
+
 def make_start(config: TrainConfig, trainer: Trainer, workdir: Path) -> Path:
     """The MagDiff folder that a run starts from; makes `workdir/start` where some networks are fresh.
 
@@ -57,17 +62,17 @@ def make_start(config: TrainConfig, trainer: Trainer, workdir: Path) -> Path:
     Raises:
         UserError: the tokenizer is not there, or the networks do not belong together.
     """
-    if not config.start.networks:
-        return Path(config.start.folder)
-    start = workdir / "start"
-    if not (start / directory.MARK).is_file():
+    start = start_folder(config, workdir)
+    # The first process decides for all: another may look when the folder is there already.
+    is_there = multihost_utils.broadcast_one_to_all(np.array((start / directory.MARK).is_file()))
+    if config.start.networks and not is_there:
         if jax.process_index() == 0:
             with replacing(start) as new:
                 _write(config, trainer, new)
         else:
-            for name in config.start.networks:
-                _fresh(config, trainer, name, lambda path, leaf: None)
-    if jax.process_count() > 1:
+            for name in trainer.networks:
+                if name in config.start.networks:
+                    _fresh(config, trainer, name, lambda path, leaf: None)
         multihost_utils.sync_global_devices("start")
     return start
 

@@ -1,0 +1,59 @@
+"""Make a MagDiff folder, as `generate` and `edit` take it, of a training run's checkpoint.
+
+    python -m magdiff_jax.export --workdir runs/small --out models/small
+
+The parameters' moving average is taken where the run keeps one, else the parameters themselves. What was frozen comes
+from the folder that the run started from.
+"""
+
+import argparse
+import json
+from pathlib import Path
+from typing import Any
+
+from magdiff_jax import commands, runtime
+from magdiff_jax.errors import UserError
+
+
+def make_parser() -> commands.Parser:
+    parser = commands.Parser(
+        prog="python -m magdiff_jax.export",
+        description=__doc__,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+        allow_abbrev=False,
+    )
+    parser.add_argument("--workdir", type=Path, required=True, metavar="DIR", help="the run's folder")
+    parser.add_argument("--out", type=Path, required=True, metavar="DIR", help="the MagDiff folder to make")
+    parser.add_argument("--step", type=int, help="of the checkpoint (default: the last good one)")
+    parser.add_argument("--without-average", action="store_true", help="take the parameters, not their moving average")
+    parser.add_argument("--overwrite", action="store_true", help="replace an older MagDiff folder")
+    return parser
+
+
+def main(arguments: list[str]) -> None:
+    args = make_parser().parse_args(arguments)
+    values = read_run(args.workdir)
+    if args.out.exists() and not args.overwrite:
+        raise UserError(f"{args.out} exists: choose another --out or add --overwrite")
+
+    runtime.prepare()
+    from magdiff_jax.training.config import TrainConfig
+    from magdiff_jax.training.export import export
+
+    step = export(TrainConfig.from_dict(values), args.workdir, args.out, args.step, not args.without_average)
+    print(f"{args.out}: the model after step {step}")
+
+
+def read_run(workdir: Path) -> dict[str, Any]:
+    """The config that a run wrote into its folder. Raises UserError where it is no run's folder."""
+    path = workdir / "config.json"
+    try:
+        return json.loads(path.read_text(encoding="utf-8"))["config"]
+    except OSError as error:
+        raise UserError(f"{path}: {error.strerror}; --workdir is the folder of a training run") from None
+    except (ValueError, KeyError, TypeError):
+        raise UserError(f"{path} is not the config of a training run; start the run again to have it written") from None
+
+
+if __name__ == "__main__":
+    commands.run(main)
