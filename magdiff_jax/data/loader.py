@@ -9,7 +9,7 @@ import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import repeat
-from typing import Any, Literal, NamedTuple
+from typing import Any, Generic, Literal, NamedTuple, TypeVar
 
 import numpy as np
 from jaxtyping import Int, UInt8
@@ -23,10 +23,11 @@ from magdiff_jax.data.transforms import choose_frames, choose_window
 from magdiff_jax.media.images import fit
 
 # Examples in the stream: more than anyone draws, and few enough for Grain's arithmetic on lengths.
-_ENDLESS = 2**53
+ENDLESS = 2**53
 
 Images = UInt8[np.ndarray, "*_batch _image _height _width 3"]
 Tokenize = Callable[[Sequence[str]], Int[np.ndarray, "_prompt _token"]]
+AnyBatch = TypeVar("AnyBatch")
 
 
 class Batch(NamedTuple):
@@ -119,15 +120,24 @@ class LoaderConfig(Config):
             if not source.get("weight", 1) > 0:
                 raise ConfigError(f"LoaderConfig.sources: weight {source['weight']!r} must be above 0")
 
-    def fingerprint(self) -> str:
-        """Of all that decides which example stands at a position."""
+    def decisive(self) -> dict[str, Any]:
+        """All that decides which example stands at a position."""
         values = self.to_dict()
         for key in ("batch_size", "threads", "workers", "buffer"):
             del values[key]
-        return hashlib.sha256(json.dumps(values, sort_keys=True).encode()).hexdigest()[:16]
+        return values
+
+    def fingerprint(self) -> str:
+        """Of `decisive`."""
+        return hashlib.sha256(json.dumps(self.decisive(), sort_keys=True).encode()).hexdigest()[:16]
 
 
-def make_loader(config: LoaderConfig, tokenize: Tokenize, process: int = 0, processes: int = 1) -> "Loader":
+def drops_prompt(config: LoaderConfig, position: int) -> bool:
+    """Whether the prompt of the example at a position is left empty."""
+    return bool(np.random.default_rng((config.seed, position)).random() < config.prompt_dropout)
+
+
+def make_loader(config: LoaderConfig, tokenize: Tokenize, process: int = 0, processes: int = 1) -> "Loader[Batch]":
     """The batches of one process.
 
     Args:
@@ -140,31 +150,49 @@ def make_loader(config: LoaderConfig, tokenize: Tokenize, process: int = 0, proc
         ConfigError: `batch_size` does not divide among the processes, or a source is not one.
         UserError: a source is not there.
     """
-    if not 0 <= process < processes:
-        raise ConfigError(f"process {process} of {processes}: must be 0 to {processes - 1}")
-    if config.batch_size % processes:
-        raise ConfigError(f"batch_size {config.batch_size} does not divide among {processes} processes")
-    return Loader(config, tokenize, process, processes)
+    return Loader(config, _stream(config, tokenize), _batch, process, processes)
 
 
-class Loader:
+class Loader(Generic[AnyBatch]):
     """An endless iterator over batches; see `make_loader`.
 
     Its state is the position in the stream: it can be taken after any batch, and given to a loader with another batch
     size, or other numbers of processes and workers.
     """
 
-    def __init__(self, config: LoaderConfig, tokenize: Tokenize, process: int, processes: int):
+    def __init__(
+        self,
+        config: LoaderConfig,
+        stream: Any,
+        join: Callable[[Sequence[AnyBatch]], AnyBatch],
+        process: int,
+        processes: int,
+    ):
+        """
+        Args:
+            config: of the stream, and of how it is read.
+            stream: all examples, by position: a grain.MapDataset of batches of one, without their first axis.
+            join: examples → the batch of them.
+            process: see `make_loader`.
+            processes: see `make_loader`.
+
+        Raises:
+            ConfigError: `batch_size` does not divide among the processes.
+        """
+        if not 0 <= process < processes:
+            raise ConfigError(f"process {process} of {processes}: must be 0 to {processes - 1}")
+        if config.batch_size % processes:
+            raise ConfigError(f"batch_size {config.batch_size} does not divide among {processes} processes")
         self.config = config
         self.process, self.processes = process, processes
-        self._stream = _stream(config, tokenize)
+        self._stream, self._join = stream, join
         self._position = 0
         self._iterator: Any = None
 
-    def __iter__(self) -> "Loader":
+    def __iter__(self) -> "Loader[AnyBatch]":
         return self
 
-    def __next__(self) -> Batch:
+    def __next__(self) -> AnyBatch:
         if self._iterator is None:
             self._iterator = self._start()
         batch = next(self._iterator)
@@ -194,7 +222,7 @@ class Loader:
             self._iterator.close()
             self._iterator = None
 
-    def __enter__(self) -> "Loader":
+    def __enter__(self) -> "Loader[AnyBatch]":
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -204,7 +232,7 @@ class Loader:
         import grain
 
         share = self.config.batch_size // self.processes
-        batches = self._stream[self._position :].batch(share, batch_fn=_batch)[self.process :: self.processes]
+        batches = self._stream[self._position :].batch(share, batch_fn=self._join)[self.process :: self.processes]
         read = grain.ReadOptions(self.config.threads, self.config.buffer if self.config.threads else 0)
         dataset = batches.to_iter_dataset(read)
         if self.config.workers:
@@ -225,7 +253,7 @@ class _Example:
         """A batch of one, without its first axis."""
         config, info = self._config, clip.info
         rng = np.random.default_rng((config.seed, position))
-        drop, flip, change = rng.random(3)
+        _, flip, change = rng.random(3)  # the first number is that of `drops_prompt`
 
         offset = rng if config.offset == "random" else config.offset
         areas = clip.areas if config.subjects == "first" else None
@@ -239,7 +267,7 @@ class _Example:
             subject, masks = self._augment(subject, masks, rng)
 
         prompt = info.augmented_caption if config.caption == "augmented" else info.caption
-        prompt = "" if drop < config.prompt_dropout else prompt
+        prompt = "" if drops_prompt(config, position) else prompt
         mirrored = slice(None, None, -1 if config.flip and flip < 0.5 else None)
 
         def cut(height: int, width: int) -> np.ndarray:
@@ -279,7 +307,7 @@ def _stream(config: LoaderConfig, tokenize: Tokenize) -> Any:
         clips = grain.MapDataset.source(open_source(arguments)).seed(config.seed + index)
         endless.append((clips.shuffle() if config.shuffle else clips).repeat())
     mixed = grain.MapDataset.mix(endless, weights) if len(endless) > 1 else endless[0]
-    return mixed[:_ENDLESS].map_with_index(_Example(config, tokenize))
+    return mixed[:ENDLESS].map_with_index(_Example(config, tokenize))
 
 
 def _batch(examples: Sequence[Batch]) -> Batch:
