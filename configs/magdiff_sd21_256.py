@@ -9,17 +9,12 @@ Make models/magdiff-start with tools/convert_torch_weights.py and records/prepar
 
 from ml_collections import ConfigDict
 
+from magdiff_jax.training.rules import SHARDING
+
 # The released patterns, HFA's new projections and the image-prompt resampler; the VAE and the CLIP towers stay frozen.
 TRAINABLE = (
     (r"^unet/.*(temp_|transformer_blocks/\d+/|conv_in/)|^unet/hfa_projections/|^resampler/", True),
     ("rest", False),
-)
-# The last two dimensions of matrices [in, out] and of convolutions [height, width, in, out]; what a layer's second
-# matrix takes in lies where its first one put it.
-SHARDING = (
-    (r"(to_out|ff/out|out_proj|c_proj|fc2)/kernel$", ("tensor", "fsdp")),
-    (r"embedding$", ("fsdp", None)),
-    ("rest", ("fsdp", "tensor")),
 )
 
 
@@ -83,7 +78,7 @@ def get_config() -> ConfigDict:
                 "growth_interval": 2000,
             },
             "remat": True,
-            "mesh": {"data": -1, "fsdp": 1, "tensor": 1},
+            "mesh": {"data": -1, "fsdp": 1, "frame": 1},
             "sharding": SHARDING,
             "checkpoints": {"every": 1_000, "keep": 3},
             "log_every": 50,

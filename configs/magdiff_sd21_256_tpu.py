@@ -13,5 +13,5 @@ from configs import magdiff_sd21_256
 
 def get_config() -> ConfigDict:
     config = magdiff_sd21_256.get_config()
-    config.mesh = {"data": 1, "fsdp": -1, "tensor": 1}
+    config.mesh = {"data": 1, "fsdp": -1, "frame": 1}
     return config

@@ -15,5 +15,5 @@ def get_config() -> ConfigDict:
     config.accumulate = 4
     config.precision.compute = "float16"
     config.precision.frozen = "float16"
-    config.mesh = {"data": 1, "fsdp": -1, "tensor": 1}
+    config.mesh = {"data": 1, "fsdp": -1, "frame": 1}
     return config

@@ -16,5 +16,5 @@ def get_config() -> ConfigDict:
     config.start.networks = {"unet": {"apa": False, "hfa_levels": ()}}
     config.trainable = ((r"^unet/", True), ("rest", False))
     config.images = {"share": 0.2, "sources": ({"kind": "records", "folder": "records/images"},), "batch_size": 64}
-    config.mesh = {"data": 1, "fsdp": -1, "tensor": 1}
+    config.mesh = {"data": 1, "fsdp": -1, "frame": 1}
     return config

@@ -10,8 +10,9 @@ Attribute names are PyTorch's. Sources: VidRD (arXiv 2309.03549), MagDiff (arXiv
 """
 
 import itertools
-from collections.abc import Sequence
-from typing import NamedTuple
+from collections.abc import Callable, Sequence
+from functools import partial
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -66,13 +67,31 @@ class Layer(NamedTuple):
     transformer: Transformer | None
 
 
+class Placement(NamedTuple):
+    """Where things lie on a mesh of devices, said layer by layer; on one device there is nothing to say.
+
+    Attributes:
+        activations: applied to the input and output of each layer, [batch, frame, height, width, channel].
+        parameters: applied to the modules of each layer where they are used; with `remat` also in the backward pass, so
+            that parameters which are shared out among devices are gathered for one layer at a time.
+    """
+
+    activations: Callable[[Any], Any]
+    parameters: Callable[[Any], Any]
+
+
+ANYWHERE = Placement(lambda x: x, lambda module: module)
+
+
 def run_layer(
+    placement: Placement,
     layer: Layer,
     x: Video,
     time: Float[Array, "batch time"],
     keys_values: KeysValues,
     dropout_keys: Keys | None,
 ) -> Video:
+    layer = placement.parameters(layer)
     x = layer.resnet(x, time)
     if layer.temp_conv is not None:
         x = layer.temp_conv(x, dropout_keys)
@@ -203,6 +222,8 @@ class UNet(nnx.Module):
         text: Tokens,
         image: Tokens | None = None,
         subject: Sequence[Video] = (),
+        *,
+        placement: Placement = ANYWHERE,
     ) -> Condition:
         """Prepare what does not change from step to step.
 
@@ -212,10 +233,11 @@ class UNet(nnx.Module):
             subject: scaled VAE latents of the subject, one array for each of `hfa_levels`; the last one has the
                 size of the noise. The others pass their projection, are resized to it and added (paper, HFA); as
                 the projections start at zero, a model begins as the one-level model.
+            placement: see `Placement`.
         """
         blocks = [*self.down_blocks, self.mid_block, *self.up_blocks]
         keys_values = tuple(
-            transformer.transformer_blocks[0].attn2.keys_values(text, image)
+            placement.parameters(transformer.transformer_blocks[0].attn2).keys_values(text, image)
             for block in blocks
             for transformer in block.attentions
         )
@@ -223,7 +245,7 @@ class UNet(nnx.Module):
             return Condition(keys_values, None)
         *extra, merged = subject
         for latents, project in zip(extra, self.hfa_projections, strict=True):
-            projected = project(latents)
+            projected = placement.parameters(project)(latents)
             merged = merged + jax.image.resize(projected, merged.shape, "linear")
         return Condition(keys_values, merged)
 
@@ -234,6 +256,7 @@ class UNet(nnx.Module):
         condition: Condition,
         *,
         remat: bool = False,
+        placement: Placement = ANYWHERE,
         dropout_keys: Keys | None = None,
     ) -> Video:
         """Denoise one step.
@@ -243,21 +266,24 @@ class UNet(nnx.Module):
             timesteps: 0 … 999 for each clip.
             condition: from `condition`, of the same batch.
             remat: recompute each layer in the backward pass instead of keeping its activations.
+            placement: see `Placement`.
             dropout_keys: one for each clip, for training; None: no dropout.
 
         Returns:
             The prediction, of the shape of `sample`.
         """
-        run = jax.checkpoint(run_layer) if remat else run_layer
+        run: Callable[..., Video] = partial(run_layer, placement)
+        run = jax.checkpoint(run) if remat else run
+        here, place = placement.parameters, placement.activations
         keys_values = iter(condition.keys_values)
         index = itertools.count()
 
         def run_block(block: Block, x: Video, skips: list[Video] | None = None, collect: list[Video] | None = None):
             for layer in block.layers():
                 if skips is not None:
-                    x = jnp.concatenate([x, skips.pop()], axis=-1)
+                    x = place(jnp.concatenate([x, skips.pop()], axis=-1))
                 keys = None if dropout_keys is None else fold_in(dropout_keys, next(index))
-                x = run(layer, x, time, next(keys_values) if layer.transformer is not None else (), keys)
+                x = place(run(layer, x, time, next(keys_values) if layer.transformer is not None else (), keys))
                 if collect is not None:
                     collect.append(x)
             return x
@@ -268,19 +294,19 @@ class UNet(nnx.Module):
         if self.config.center_input_sample:
             x = 2 * x - 1
         sinusoids = timestep_embedding(timesteps, self.config.block_out_channels[0])
-        time = self.time_embedding(sinusoids.astype(x.dtype))
+        time = here(self.time_embedding)(sinusoids.astype(x.dtype))
 
-        x = self.conv_in(x)
+        x = place(here(self.conv_in)(x))
         skips = [x]
         for block in self.down_blocks:
             x = run_block(block, x, collect=skips)
             for downsample in block.downsamplers:
-                x = downsample(x)
+                x = place(here(downsample)(x))
                 skips.append(x)
         x = run_block(self.mid_block, x)
         for block in self.up_blocks:
             x = run_block(block, x, skips=skips)
             for upsample in block.upsamplers:
                 # Sizes that are not divisible return to the size of the skip they meet next.
-                x = upsample(x, *skips[-1].shape[2:4])
-        return self.conv_out(jax.nn.silu(self.conv_norm_out(x)))
+                x = place(here(upsample)(x, *skips[-1].shape[2:4]))
+        return here(self.conv_out)(jax.nn.silu(here(self.conv_norm_out)(x)))

@@ -17,7 +17,8 @@ from magdiff_jax.cutout import BLACK
 from magdiff_jax.data.loader import Batch
 from magdiff_jax.diffusion import noise
 from magdiff_jax.diffusion.schedule import ScheduleConfig, add_noise, alphas_cumprod, velocity
-from magdiff_jax.models import Condition, Network
+from magdiff_jax.models import Condition, Network, Params
+from magdiff_jax.models.unet import Placement
 from magdiff_jax.training.config import TrainConfig
 from magdiff_jax.training.leaves import Leaves, to_params
 
@@ -100,8 +101,9 @@ class Diffusion:
 
     trained = ("unet", "resampler")
 
-    def __init__(self, config: TrainConfig, networks: Mapping[str, Network]):
+    def __init__(self, config: TrainConfig, networks: Mapping[str, Network], placement: Placement):
         self.networks = networks
+        self._placement = placement
         self.unet: Any = networks["unet"].config
         self.vae: Any = networks["vae"].config
         self._schedule: ScheduleConfig = config.schedule
@@ -162,7 +164,9 @@ class Diffusion:
             self._subject_latents(*pair, keys, level, frames)
             for level, pair in enumerate(zip(encoded.subjects, constants.black, strict=True))
         )
-        return self.networks["unet"].apply(to_params("unet", params), text, image, subject, method="condition")
+        return self.networks["unet"].apply(
+            to_params("unet", params), text, image, subject, method="condition", placement=self._placement
+        )
 
     def losses(
         self, params: Leaves, encoded: Encoded, constants: Constants, seed: Int[Array, "2"], training: bool
@@ -191,6 +195,7 @@ class Diffusion:
             timesteps,
             condition,
             remat=self._remat and training,
+            placement=self._placement,
             dropout_keys=jax.vmap(lambda key: jax.random.fold_in(key, DROPOUT))(keys) if training else None,
         )
         target = drawn if self._schedule.prediction_type == "epsilon" else velocity(clean, drawn, alpha)
@@ -209,7 +214,7 @@ class Diffusion:
 
     def _image_tokens(self, params: Leaves, given: Array, black: Array, frames: int) -> Array:
         """The resampler's tokens of all frames, [batch, frame · query, channel]."""
-        resampler = to_params("resampler", params)
+        resampler = self._whole("resampler", params)
 
         def resample(vision: Array) -> tuple[Array]:
             return (self.networks["resampler"].apply(resampler, vision),)
@@ -219,14 +224,17 @@ class Diffusion:
         return tokens.reshape(len(tokens), -1, tokens.shape[-1])
 
     def _encode_images(self, frozen: Leaves, images: Pixels) -> tuple[Array, Array]:
-        return self.networks["vae"].apply(to_params("vae", frozen), to_pixels(images), method="encode")
+        return self.networks["vae"].apply(self._whole("vae", frozen), to_pixels(images), method="encode")
 
     def _see(self, frozen: Leaves, images: Pixels) -> Array:
-        network, params = self.networks["vision"], to_params("vision", frozen)
+        network, params = self.networks["vision"], self._whole("vision", frozen)
         return network.apply(params, network.apply(params, to_pixels(images), method="preprocess"))
 
     def _read(self, frozen: Leaves, tokens: Int[Array, "batch token"]) -> Array:
-        return self.networks["text_encoder"].apply(to_params("text_encoder", frozen), tokens)
+        return self.networks["text_encoder"].apply(self._whole("text_encoder", frozen), tokens)
+
+    def _whole(self, component: str, leaves: Leaves) -> Params:
+        return self._placement.parameters(to_params(component, leaves))
 
     @staticmethod
     def _per_image(images: Array, function: Callable[[Array], tuple[Array, ...]]) -> list[Array]:

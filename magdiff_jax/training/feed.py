@@ -3,8 +3,6 @@
 from collections.abc import Mapping
 from typing import Any, NamedTuple
 
-import jax
-
 from magdiff_jax.data.loader import LoaderConfig, Tokenize, make_loader
 from magdiff_jax.training.diffusion import Inputs, to_inputs
 from magdiff_jax.training.mesh import share_of_batch, to_global
@@ -62,7 +60,7 @@ class Feed:
         self.close()
 
     def _loader(self, config: LoaderConfig, tokenize: Tokenize) -> Any:
-        return make_loader(config, tokenize, *share_of_batch(self._mesh, jax.process_index()))
+        return make_loader(config, tokenize, *share_of_batch(self._mesh))
 
 
 def fixed_batches(trainer: Trainer, tokenize: Tokenize, count: int, **changes: Any) -> list[Fed]:
@@ -70,7 +68,7 @@ def fixed_batches(trainer: Trainer, tokenize: Tokenize, count: int, **changes: A
     still = {"shuffle": False, "crop": "centre", "flip": False, "prompt_dropout": 0.0, "augment": {"probability": 0.0}}
     sources = trainer.config.validation.sources
     config = trainer.loader_config(**{**still, "sources": sources, "offset": 0, **changes})
-    loader = make_loader(config, tokenize, *share_of_batch(trainer.mesh, jax.process_index()))
+    loader = make_loader(config, tokenize, *share_of_batch(trainer.mesh))
     with loader:
         batches = [next(loader) for _ in range(count)]
     return [Fed(to_global(trainer.mesh, to_inputs(batch)), batch.ids, batch.prompts) for batch in batches]

@@ -1,8 +1,10 @@
 """Devices as a mesh, and what lies where on it.
 
 Three axes. `data`: clips are shared out, parameters repeated. `fsdp`: clips are shared out and so are the parameters,
-which are gathered where they are used (Rajbhandari et al. 2020, ZeRO stage 3). `tensor`: a layer's channels are shared
-out (Shoeybi et al. 2019, Megatron). XLA derives all communication from where arrays lie.
+which are gathered layer by layer where they are used (Rajbhandari et al. 2020, ZeRO stage 3). `frame`: the frames of
+each clip are shared out, for more devices than clips; most of the U-Net works frame by frame, and only the norms'
+statistics and the temporal layers exchange anything. There is no axis for a layer's channels (Megatron's "tensor"):
+this U-Net is mostly convolutions of a few hundred channels, and would exchange its activations at every layer.
 """
 
 import dataclasses
@@ -12,13 +14,14 @@ from typing import Any
 
 import jax
 import numpy as np
-from jax.sharding import AxisType, Mesh, NamedSharding, PartitionSpec
+from jax.sharding import AbstractMesh, AxisType, Mesh, NamedSharding, PartitionSpec
+from jaxtyping import Array, Int
 
 from magdiff_jax.config import Config, ConfigError
 from magdiff_jax.training.leaves import Leaves
 from magdiff_jax.training.rules import Rules, apply_rules
 
-AXES = ("data", "fsdp", "tensor")
+AXES = ("data", "fsdp", "frame")
 # Clips of a batch lie along both.
 BATCH = ("data", "fsdp")
 
@@ -29,7 +32,7 @@ class MeshConfig(Config):
 
     data: int = -1
     fsdp: int = 1
-    tensor: int = 1
+    frame: int = 1
 
     def __post_init__(self) -> None:
         for axis in AXES:
@@ -56,33 +59,29 @@ def make_mesh(config: MeshConfig, devices: Sequence[Any]) -> Mesh:
     return jax.make_mesh(shape, AXES, axis_types=(AxisType.Auto,) * len(AXES), devices=devices)
 
 
-def leaf_shardings(rules: Rules, shapes: Leaves, mesh: Mesh) -> dict[str, NamedSharding]:
-    """Where each parameter lies, from rules whose values name mesh axes for a parameter's last dimensions.
+def leaf_shardings(rules: Rules, shapes: Leaves, mesh: Mesh | AbstractMesh) -> dict[str, NamedSharding]:
+    """Where each parameter lies, from rules whose values are names of mesh axes.
 
-    ("fsdp", "tensor"), say: the last but one dimension along `fsdp`, the last along `tensor`; None: not shared out;
-    (("fsdp", "tensor"),): the last along both. An axis that does not divide its dimension is left out there.
+    The axes share out a parameter's largest dimension that they divide, the last one of several; where they divide
+    none, and with no axes, the parameter lies whole on every device.
 
     Raises:
         ConfigError: a rule names an unknown axis, or rules do not cover a parameter exactly once.
     """
-    for pattern, spec in rules:
-        names = [name for entry in spec for name in (entry if isinstance(entry, list | tuple) else (entry,))]
-        if unknown := set(names) - {*AXES, None}:
-            raise ConfigError(f"sharding: {pattern!r} names {sorted(map(str, unknown))}, which are none of {AXES}")
-    specs = apply_rules("sharding", rules, shapes)
-    return {path: NamedSharding(mesh, _fit(specs[path], shapes[path].shape, mesh)) for path in shapes}
+    for pattern, axes in rules:
+        if not isinstance(axes, list | tuple) or not set(axes) <= set(AXES):
+            raise ConfigError(f"sharding: {pattern!r}: {axes!r} must be a tuple of some of {AXES}")
+    axes_of = apply_rules("sharding", rules, shapes)
+    return {path: NamedSharding(mesh, _spec(axes_of[path], shapes[path].shape, mesh)) for path in shapes}
 
 
-def _fit(spec: Sequence[Any], shape: tuple[int, ...], mesh: Mesh) -> PartitionSpec:
-    entries: list[Any] = []
-    for entry, size in zip(reversed(spec), reversed(shape), strict=False):
-        kept: list[str] = []
-        for axis in entry if isinstance(entry, list | tuple) else (entry,):
-            if axis is not None and size % math.prod(mesh.shape[name] for name in (*kept, axis)) == 0:
-                kept.append(axis)
-        entries.append(tuple(kept) or None)
-    padding = [None] * (len(shape) - len(entries))
-    return PartitionSpec(*padding, *reversed(entries))
+def _spec(axes: Sequence[str], shape: tuple[int, ...], mesh: Mesh | AbstractMesh) -> PartitionSpec:
+    parts = math.prod(mesh.shape[axis] for axis in axes)
+    fitting = [(size, index) for index, size in enumerate(shape) if size % parts == 0]
+    if parts == 1 or not fitting:
+        return PartitionSpec()
+    _, index = max(fitting)
+    return PartitionSpec(*(None,) * index, tuple(axes))
 
 
 def replicated(mesh: Mesh) -> NamedSharding:
@@ -100,21 +99,29 @@ def batch_shards(mesh: Mesh) -> int:
     return math.prod(mesh.shape[axis] for axis in BATCH)
 
 
-def share_of_batch(mesh: Mesh, process: int) -> tuple[int, int]:
+def share_of_batch(mesh: Mesh) -> tuple[int, int]:
+    """Which part of every batch this process loads, and how many parts there are. Raises as `share_of` does."""
+    return share_of(np.vectorize(lambda device: device.process_index)(mesh.devices), jax.process_index())
+
+
+def share_of(processes: Int[np.ndarray, "data fsdp frame"], process: int) -> tuple[int, int]:
     """Which part of every batch a process loads, and how many parts there are.
 
-    Processes whose devices hold the same clips (a `tensor` axis across them) load the same part.
+    Processes whose devices hold the same clips (a `frame` axis across them) load the same part.
+
+    Args:
+        processes: whose device stands at each place of the mesh.
+        process: the one that asks.
 
     Raises:
         ConfigError: the parts of two processes overlap in part.
     """
-    rows: dict[int, set[int]] = {}
-    for (data, fsdp, _), device in np.ndenumerate(mesh.devices):
-        rows.setdefault(device.process_index, set()).add(data * mesh.shape["fsdp"] + fsdp)
-    parts = sorted({tuple(sorted(held)) for held in rows.values()})
-    if sum(map(len, parts)) != batch_shards(mesh) or len({len(part) for part in parts}) != 1:
-        raise ConfigError("mesh: the tensor axis cuts processes unevenly; choose one that divides a process's devices")
-    return parts.index(tuple(sorted(rows[process]))), len(parts)
+    rows = processes.reshape(-1, processes.shape[2])  # a row for each share of the batch
+    held = {other: tuple(np.flatnonzero((rows == other).any(axis=1))) for other in np.unique(processes)}
+    parts = sorted(set(held.values()))
+    if sum(map(len, parts)) != len(rows) or len({len(part) for part in parts}) != 1:
+        raise ConfigError("mesh.frame: cuts the processes unevenly; choose a divisor of each process's devices")
+    return parts.index(held[process]), len(parts)
 
 
 def to_global(mesh: Mesh, arrays: Any) -> Any:
@@ -123,9 +130,29 @@ def to_global(mesh: Mesh, arrays: Any) -> Any:
     return jax.tree.map(lambda array: jax.make_array_from_process_local_data(sharding, array), arrays)
 
 
-def constrain_batch(mesh: Mesh, tree: Any) -> Any:
-    """Within a compiled function: keep first axes shared out among the devices."""
+def place_batch(mesh: Mesh, tree: Any) -> Any:
+    """Within a compiled function: clips shared out among the devices, all else of an array on each of them."""
     return jax.lax.with_sharding_constraint(tree, over_batch(mesh))
+
+
+def place_video(mesh: Mesh, video: Array) -> Array:
+    """Within a compiled function: [batch, frame, …] with clips and, where they divide, frames shared out."""
+    axis = "frame" if video.shape[1] % mesh.shape["frame"] == 0 else None
+    return jax.lax.with_sharding_constraint(video, NamedSharding(mesh, PartitionSpec(BATCH, axis)))
+
+
+def gather(mesh: Mesh, tree: Any) -> Any:
+    """Within a compiled function: parameters whole on every device, for as long as they are used.
+
+    Their gradients go back without a word about where they lie, so that XLA adds them up and shares them out at once.
+    """
+
+    @jax.custom_vjp
+    def whole(leaf: Array) -> Array:
+        return jax.lax.with_sharding_constraint(leaf, replicated(mesh))
+
+    whole.defvjp(lambda leaf: (whole(leaf), None), lambda _, gradient: (gradient,))
+    return jax.tree.map(whole, tree)
 
 
 def bytes_per_device(shapes: Mapping[str, Any], shardings: Mapping[str, NamedSharding]) -> int:

@@ -11,6 +11,10 @@ REST = "rest"
 
 Rules = Sequence[tuple[str, Any]]
 
+# Where MagDiff's parameters lie on a mesh, see `mesh.leaf_shardings`. Norms' scales and biases are small, and stay
+# whole everywhere.
+SHARDING: Rules = ((r"(bias|scale)$", ()), (REST, ("fsdp",)))
+
 
 def check_rules(key: str, rules: Rules) -> None:
     """Raises ConfigError where a rule is no (pattern, value) pair, or its pattern no regular expression."""

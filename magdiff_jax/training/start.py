@@ -94,25 +94,47 @@ def load_start(folder: Path, trainer: Trainer) -> tuple[Leaves, Leaves]:
     return {path: leaves[path] for path in trainer.trainable}, {path: leaves[path] for path in trainer.frozen}
 
 
-def _write(config: TrainConfig, trainer: Trainer, new: Path) -> None:
-    new.mkdir()
-    words = _write_tokenizer(config, trainer, new / "tokenizer")
+def starting_params(config: TrainConfig, trainer: Trainer, name: str) -> Params:
+    """A component's parameters as the run starts with them, as NumPy arrays.
+
+    All processes call it where the component is fresh: each device makes its part.
+
+    Raises:
+        UserError: the folder that the run starts from is damaged.
+    """
+    arrays: dict[str, np.ndarray] = {}
+    if name in config.start.networks:
+        _fresh(config, trainer, name, arrays.__setitem__)
+    params = to_params(name, arrays)
+    if config.start.folder:
+        base = Path(config.start.folder)
+        description = directory.read_description(base)
+        if name in description.networks:
+            stored = _read(base, description, name)
+            if not arrays:
+                return stored
+            _take_over(params, stored)
+    return params
+
+
+def write_tokenizer(config: TrainConfig, trainer: Trainer, folder: Path) -> None:
+    """Copy or learn the run's tokenizer.
+
+    Raises:
+        UserError: it is not there, or the networks do not belong together or to it.
+    """
+    words = _write_tokenizer(config, trainer, folder)
     height = trainer.loader_config().height
     check_fit({name: network.config for name, network in trainer.networks.items()}, words, height)
-    base = Path(config.start.folder)
-    stored = directory.read_description(base) if config.start.folder else None
-    fingerprints = {}
-    for name, network in trainer.networks.items():
-        arrays: dict[str, np.ndarray] = {}
-        if name in config.start.networks:
-            _fresh(config, trainer, name, arrays.__setitem__)
-            params = to_params(name, arrays)
-            if stored is not None and name in stored.networks:
-                _take_over(params, _read(base, stored, name))
-        else:
-            assert stored is not None  # a component is fresh or the folder's
-            params = _read(base, stored, name)
-        fingerprints[name] = directory.write_component(new, name, network.config, params)
+
+
+def _write(config: TrainConfig, trainer: Trainer, new: Path) -> None:
+    new.mkdir()
+    write_tokenizer(config, trainer, new / "tokenizer")
+    fingerprints = {
+        name: directory.write_component(new, name, network.config, starting_params(config, trainer, name))
+        for name, network in trainer.networks.items()
+    }
     directory.write_description(new, model_config(config), config.sampling, fingerprints)
 
 

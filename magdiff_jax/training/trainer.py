@@ -17,6 +17,7 @@ from magdiff_jax.config import Config, ConfigError
 from magdiff_jax.cutout import level_sizes
 from magdiff_jax.data.loader import LoaderConfig
 from magdiff_jax.models import COMPONENTS, Network
+from magdiff_jax.models.unet import Placement
 from magdiff_jax.training import mesh as meshes
 from magdiff_jax.training.config import TrainConfig
 from magdiff_jax.training.diffusion import Constants, Diffusion, Inputs
@@ -66,7 +67,9 @@ class Trainer:
         self.networks = {
             name: Network(COMPONENTS[name][0], network, precision.compute) for name, network in networks.items()
         }
-        self.objective: Any = OBJECTIVES[config.objective](config, self.networks)
+        self.mesh = meshes.make_mesh(config.mesh, devices)
+        placement = Placement(partial(meshes.place_video, self.mesh), partial(meshes.gather, self.mesh))
+        self.objective: Any = OBJECTIVES[config.objective](config, self.networks, placement)
         every = shapes(self.networks)
         trains = apply_rules("trainable", config.trainable, every)
         self.trainable = [path for path in every if trains[path]]
@@ -74,7 +77,6 @@ class Trainer:
         self._check_trainable()
         kinds = {path: jnp.float32 if trains[path] else jnp.dtype(precision.frozen) for path in every}
         self.shapes = {path: jax.ShapeDtypeStruct(leaf.shape, kinds[path]) for path, leaf in every.items()}
-        self.mesh = meshes.make_mesh(config.mesh, devices)
         self.shardings = meshes.leaf_shardings(config.sharding, self.shapes, self.mesh)
         self._everywhere = meshes.replicated(self.mesh)
         self.optimizer = make_optimizer(config.optimizer, config.steps)
@@ -195,8 +197,9 @@ class Trainer:
 
     def _step(self, state: TrainState, frozen: Leaves, constants: Any, encoded: Any) -> tuple[TrainState, Metrics]:
         def losses(leaves: Leaves, part: Any) -> Any:
-            part = meshes.constrain_batch(self.mesh, part)
-            return self.objective.losses(leaves, part, constants, state.seed, training=True)
+            return self.objective.losses(
+                leaves, meshes.place_batch(self.mesh, part), constants, state.seed, training=True
+            )
 
         grads, metrics = gradients(
             losses, state.params, frozen, encoded, self.config.accumulate, state.loss_scale.scale
@@ -208,7 +211,10 @@ class Trainer:
 
     def _validate(self, params: Leaves, frozen: Leaves, constants: Any, encoded: Any, seed: Array) -> Metrics:
         def of_part(part: Any) -> tuple[Array, Metrics]:
-            each, metrics = self.objective.losses({**params, **frozen}, part, constants, seed, training=False)
+            leaves = {**params, **frozen}
+            each, metrics = self.objective.losses(
+                leaves, meshes.place_batch(self.mesh, part), constants, seed, training=False
+            )
             return each.mean(), {name: metrics[name] for name in COUNTERS if name in metrics}
 
         losses, counters = jax.lax.map(of_part, split(encoded, self.config.accumulate))

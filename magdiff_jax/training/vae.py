@@ -9,6 +9,7 @@ from jaxtyping import Array, Int, UInt8
 from magdiff_jax.conditioning import draw_latents, to_pixels
 from magdiff_jax.diffusion import noise
 from magdiff_jax.models import Network
+from magdiff_jax.models.unet import Placement
 from magdiff_jax.training.config import TrainConfig
 from magdiff_jax.training.diffusion import Inputs, Losses, example_keys
 from magdiff_jax.training.leaves import Leaves, to_params
@@ -30,8 +31,9 @@ class Autoencoding:
 
     trained = ("vae",)
 
-    def __init__(self, config: TrainConfig, networks: Mapping[str, Network]):
+    def __init__(self, config: TrainConfig, networks: Mapping[str, Network], placement: Placement):
         self._network = networks["vae"]
+        self._placement = placement
         self._kl_weight = config.kl_weight
 
     def encode(self, frozen: Leaves, inputs: Inputs) -> Pictures:
@@ -43,7 +45,7 @@ class Autoencoding:
         self, params: Leaves, encoded: Pictures, constants: Any, seed: Int[Array, "2"], training: bool
     ) -> tuple[Losses, dict[str, Array]]:
         """Each example's loss, and the mean squared error and the divergence alone."""
-        vae = to_params("vae", params)
+        vae = self._placement.parameters(to_params("vae", params))
         batch, count = encoded.images.shape[:2]
         pixels = to_pixels(encoded.images)
         flat = pixels.reshape(batch * count, *pixels.shape[2:])

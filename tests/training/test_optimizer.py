@@ -1,0 +1,45 @@
+"""The optimizer against PyTorch's AdamW and diffusers' learning rates."""
+
+import jax.numpy as jnp
+import numpy as np
+import optax
+import pytest
+
+from magdiff_jax.training.optimizer import OptimizerConfig, learning_rate, make_optimizer, updates_taken
+
+
+@pytest.mark.parametrize(("ours", "theirs"), [("constant", "constant_with_warmup"), ("cosine", "cosine")])
+def test_learning_rate_is_diffusers(ours: str, theirs: str) -> None:
+    torch = pytest.importorskip("torch")
+    optimization = pytest.importorskip("diffusers.optimization")
+    optimizer = torch.optim.SGD([torch.zeros(1, requires_grad=True)], lr=5e-5)
+    schedule = optimization.get_scheduler(theirs, optimizer, num_warmup_steps=10, num_training_steps=50)
+    expected = []
+    for _ in range(50):
+        expected.append(schedule.get_last_lr()[0])
+        optimizer.step()
+        schedule.step()
+    rates = learning_rate(OptimizerConfig(schedule=ours, warmup_steps=10), 50)
+    np.testing.assert_allclose([float(rates(step)) for step in range(50)], expected, rtol=1e-5, atol=1e-12)
+
+
+@pytest.mark.parametrize("clip_norm", [0.0, 1.0])
+def test_update_is_pytorchs(clip_norm: float) -> None:
+    torch = pytest.importorskip("torch")
+    random = np.random.default_rng(0)
+    start, grads = random.standard_normal(20).astype(np.float32), random.standard_normal((5, 20)).astype(np.float32)
+    theirs = torch.nn.Parameter(torch.from_numpy(start.copy()))
+    adamw = torch.optim.AdamW([theirs], lr=1e-2, weight_decay=0.01)
+    config = OptimizerConfig(learning_rate=1e-2, warmup_steps=0, clip_norm=clip_norm)
+    ours = {"w": jnp.asarray(start)}
+    optimizer = make_optimizer(config, 5)
+    opt_state = optimizer.init(ours)
+    for grad in grads:
+        theirs.grad = torch.from_numpy(grad.copy())
+        if clip_norm:
+            torch.nn.utils.clip_grad_norm_([theirs], clip_norm)
+        adamw.step()
+        updates, opt_state = optimizer.update({"w": jnp.asarray(grad)}, opt_state, ours)
+        ours = optax.apply_updates(ours, updates)
+    np.testing.assert_allclose(ours["w"], theirs.detach().numpy(), rtol=2e-6, atol=1e-7)
+    assert int(updates_taken(opt_state)) == 5
