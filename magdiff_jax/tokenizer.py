@@ -90,14 +90,20 @@ def learn_tokenizer(captions: Iterable[str], folder: Path, most: int = 1000) -> 
     learner = Learner(models.BPE(end_of_word_suffix=word_end, continuing_subword_prefix="", unk_token=end))
     learner.normalizer = normalizers.Lowercase()
     learner.pre_tokenizer = pre_tokenizers.Whitespace()
-    alphabet = pre_tokenizers.ByteLevel.alphabet()
+    alphabet = sorted(pre_tokenizers.ByteLevel.alphabet())
+    letters = [f"{letter}{word_end}" for letter in alphabet]
+    # As "special tokens" these letters are numbered first; their own numbers, which decide between equally frequent
+    # pairs, are random.
     trainer = trainers.BpeTrainer(
-        vocab_size=most, initial_alphabet=alphabet, special_tokens=[], end_of_word_suffix=word_end, show_progress=False
+        vocab_size=most + len(letters),
+        initial_alphabet=alphabet,
+        special_tokens=letters,
+        end_of_word_suffix=word_end,
+        show_progress=False,
     )
     learner.train_from_iterator(captions, trainer)
     learned = json.loads(learner.to_str())["model"]
-    letters = [f"{letter}{word_end}" for letter in sorted(alphabet)]
-    tokens = list(dict.fromkeys([*learned["vocab"], *letters, start, end]))
+    tokens = list(dict.fromkeys([*alphabet, *letters, *learned["vocab"], start, end]))
     special = {"bos_token": start, "eos_token": end, "unk_token": end, "pad_token": "!"}
     merges = "\n".join(" ".join(pair) for pair in learned["merges"])
     folder.mkdir(parents=True, exist_ok=True)

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from magdiff_jax.errors import UserError
-from magdiff_jax.tokenizer import FILES, Tokenizer, copy_files
+from magdiff_jax.tokenizer import FILES, Tokenizer, copy_files, learn_tokenizer
 
 SPECIAL = 2
 
@@ -75,3 +75,11 @@ def test_damaged_files_are_refused(tokenizer: Tokenizer, tmp_path: Path, name: s
     (tmp_path / name).write_bytes(b"\xff{ no")
     with pytest.raises(UserError, match=f"^{tmp_path}: damaged or no CLIP tokenizer"):
         Tokenizer(tmp_path, 77)
+
+
+def test_the_same_captions_give_the_same_tokenizer(tmp_path: Path) -> None:
+    captions = ["a red fox runs", "the red box", "a fox in a box", "two foxes, three boxes"]
+    for name in ("one", "other"):
+        learn_tokenizer(captions, tmp_path / name, 300)
+    for file in ("vocab.json", "merges.txt"):
+        assert (tmp_path / "one" / file).read_bytes() == (tmp_path / "other" / file).read_bytes()
