@@ -154,8 +154,8 @@ class TrainConfig(Config):
         start: where the weights start.
         trainable: (pattern, True or False) rules over all parameters; see `rules`.
         data: settings of `LoaderConfig` but those that follow from the model.
-        cache: folder of the frozen encoders' outputs, made by `python -m magdiff_jax.training.cache`; empty: they run
-            in every step.
+        cache: folder of the frozen encoders' outputs, made by `python -m magdiff_jax.cache`; empty: they run in every
+            step.
         schedule: of the training's noise.
         sampling: schedule of the run's samples and of the model that is exported.
         min_snr_gamma: γ of min-SNR weighting (Hang et al. 2023); 0: all timesteps weigh the same.
@@ -208,6 +208,8 @@ class TrainConfig(Config):
             raise ConfigError(f"data.{given[0]}: follows from batch_size and the model; leave it away")
         if self.objective == "vae" and (self.images.share or self.cache):
             raise ConfigError("objective = 'vae': takes neither images.share nor cache")
+        if self.cache and self.images.share:
+            raise ConfigError("cache: holds no images; leave images.share at 0, or cache empty")
         LoaderConfig.from_dict({**self.data, "batch_size": self.batch_size})
 
     def check_devices(self, devices: int) -> None:

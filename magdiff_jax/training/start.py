@@ -111,9 +111,7 @@ def starting_params(config: TrainConfig, trainer: Trainer, name: str) -> Params:
         description = directory.read_description(base)
         if name in description.networks:
             stored = _read(base, description, name)
-            if not arrays:
-                return stored
-            _take_over(params, stored)
+            return _taken_over(params, stored) if arrays else stored
     return params
 
 
@@ -161,20 +159,25 @@ def _read(base: Path, stored: directory.Description, name: str) -> Params:
     return directory.read_component(base, name, network.shapes, stored.fingerprints[name])
 
 
-def _take_over(fresh: Params, stored: Params) -> None:
-    """Lay a stored network's parameters over a fresh one's.
+def _taken_over(fresh: Params, stored: Params) -> Params:
+    """A fresh network's parameters with a stored one's in the place of those of the same shape.
 
     `conv_in` may have more input channels than it had, or fewer: it takes over the first ones, which are the noise's,
     and others start at zero.
     """
     old = dict(flatten(stored))
-    for path, leaf in flatten(fresh):
-        if path in old and old[path].shape == leaf.shape:
-            leaf[...] = old[path]
-        elif path in old and path[:1] == ("conv_in",):
-            both = min(leaf.shape[2], old[path].shape[2])
-            leaf[...] = 0
-            leaf[:, :, :both] = old[path][:, :, :both]
+
+    def leaf(path: Any, new: np.ndarray) -> np.ndarray:
+        if path in old and old[path].shape == new.shape:
+            return old[path].astype(new.dtype, copy=False)
+        if path in old and path[:1] == ("conv_in",):
+            both = min(new.shape[2], old[path].shape[2])
+            widened = np.zeros_like(new)
+            widened[:, :, :both] = old[path][:, :, :both]
+            return widened
+        return new
+
+    return unflatten((path, leaf(path, new)) for path, new in flatten(fresh))
 
 
 def _write_tokenizer(config: TrainConfig, trainer: Trainer, folder: Path) -> int:
