@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Float, Int, Key, UInt8
+from jaxtyping import Array, Float, Int, Key, UInt8, UInt32
 
 from magdiff_jax.conditioning import draw_latents, to_pixels
 from magdiff_jax.cutout import BLACK
@@ -37,7 +37,7 @@ class Inputs(NamedTuple):
     subjects: tuple[UInt8[Array, "batch shown _height _width 3"], ...]
     image_prompts: UInt8[Array, "batch shown crop crop 3"]
     tokens: Int[Array, "batch token"]
-    positions: Int[Array, "batch 2"]
+    positions: UInt32[Array, "batch 2"]
 
 
 class Posterior(NamedTuple):
@@ -62,7 +62,7 @@ class Encoded(NamedTuple):
     subjects: tuple[Posterior, ...]
     vision: Float[Array, "batch shown token width"]
     text: Float[Array, "batch token channel"]
-    positions: Int[Array, "batch 2"]
+    positions: UInt32[Array, "batch 2"]
 
 
 class Constants(NamedTuple):
@@ -81,12 +81,16 @@ class Constants(NamedTuple):
 
 def to_inputs(batch: Batch) -> Inputs:
     """A batch of the loader's, for the device: NumPy arrays yet."""
-    halves = np.stack([batch.positions >> 32, batch.positions & 0xFFFFFFFF], axis=-1).astype(np.uint32)
-    arrays: Any = batch.frames, batch.subjects, batch.image_prompts, batch.tokens, halves
+    arrays: Any = batch.frames, batch.subjects, batch.image_prompts, batch.tokens, halves(batch.positions)
     return Inputs(*arrays)
 
 
-def example_keys(seed: Int[Array, "2"], positions: Int[Array, "batch 2"]) -> Keys:
+def halves(positions: Int[np.ndarray, "*batch"]) -> UInt32[np.ndarray, "*batch 2"]:
+    """The upper and the lower 32 bits."""
+    return np.stack([positions >> 32, positions & 0xFFFFFFFF], axis=-1).astype(np.uint32)
+
+
+def example_keys(seed: UInt32[Array, "2"], positions: UInt32[Array, "batch 2"]) -> Keys:
     """One key for each example, from the raw key of the run."""
     base = jax.random.wrap_key_data(seed)
     return jax.vmap(lambda half: jax.random.fold_in(jax.random.fold_in(base, half[0]), half[1]))(positions)
@@ -169,7 +173,7 @@ class Diffusion:
         )
 
     def losses(
-        self, params: Leaves, encoded: Encoded, constants: Constants, seed: Int[Array, "2"], training: bool
+        self, params: Leaves, encoded: Encoded, constants: Constants, seed: UInt32[Array, "2"], training: bool
     ) -> tuple[Losses, dict[str, Array]]:
         """Each example's loss: mean squared error of the prediction (Ho et al. 2020, eq. 14; supplement, section B).
 

@@ -8,10 +8,10 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Float, Int, UInt8
+from jaxtyping import Array, Float, Int, UInt8, UInt32
 
 from magdiff_jax.conditioning import from_pixels, to_pixels
-from magdiff_jax.denoiser import guided_step
+from magdiff_jax.denoiser import guided_step, side_by_side
 from magdiff_jax.diffusion import noise
 from magdiff_jax.diffusion.ddim import Steps, make_steps
 from magdiff_jax.training.diffusion import Constants, Encoded, Inputs, example_keys
@@ -45,7 +45,7 @@ class Sampler:
         return np.asarray(self._run(params, frozen, constants, inputs, seed))
 
     def _panels(
-        self, params: Leaves, frozen: Leaves, constants: Constants, inputs: Inputs, seed: Int[Array, "2"]
+        self, params: Leaves, frozen: Leaves, constants: Constants, inputs: Inputs, seed: UInt32[Array, "2"]
     ) -> Panels:
         made = self._sample({**params, **frozen}, constants, self._trainer.objective.encode(frozen, inputs), seed)
         frames = inputs.frames.shape[1]
@@ -56,21 +56,22 @@ class Sampler:
         subject = jnp.pad(subject, ((0, 0), (0, frames - shown.shape[1]), (0, 0), (0, 0), (0, 0)))
         return jnp.concatenate([inputs.frames, subject, made], axis=3)
 
-    def _sample(self, leaves: Leaves, constants: Constants, encoded: Encoded, seed: Int[Array, "2"]) -> Panels:
+    def _sample(self, leaves: Leaves, constants: Constants, encoded: Encoded, seed: UInt32[Array, "2"]) -> Panels:
         networks, config = self._trainer.networks, self._trainer.config
         keys = example_keys(seed, encoded.positions)
         empty = jnp.broadcast_to(constants.no_text, encoded.text.shape)
         branches = [
             self._trainer.objective.condition(leaves, encoded, constants, keys, text) for text in (empty, encoded.text)
         ]
-        condition = jax.tree.map(lambda *both: jnp.concatenate(both), *branches)
+        condition = side_by_side(*branches)
         unet = to_params("unet", leaves)
         start = noise.normal(keys, START, encoded.clips.mean.shape[1:])
 
         def step(index: Int[Array, ""], latents: Float[Array, "*shape"]) -> Float[Array, "*shape"]:
             numbers = Steps(*(jnp.asarray(column)[index] for column in self._plan))  # type: ignore[arg-type]
             kind, scale = config.sampling.prediction_type, config.validation.guidance_scale
-            return guided_step(networks["unet"], kind, unet, condition, latents, numbers, scale, keys, index)
+            placement = self._trainer.placement
+            return guided_step(networks["unet"], kind, placement, unet, condition, latents, numbers, scale, keys, index)
 
         latents = jax.lax.fori_loop(0, config.validation.sampling_steps, step, start)
         vae: Any = networks["vae"]

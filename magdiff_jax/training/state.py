@@ -5,7 +5,7 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 import optax
-from jaxtyping import Array, Int
+from jaxtyping import Array, Int, UInt32
 
 from magdiff_jax.training.leaves import Leaves
 from magdiff_jax.training.loss_scale import LossScale, make_loss_scale
@@ -28,7 +28,7 @@ class TrainState(NamedTuple):
     opt_state: Any
     ema: Leaves
     loss_scale: LossScale
-    seed: Int[Array, "2"]
+    seed: UInt32[Array, "2"]
 
 
 def make_state(

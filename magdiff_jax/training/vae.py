@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from typing import Any, NamedTuple
 
 import jax.numpy as jnp
-from jaxtyping import Array, Int, UInt8
+from jaxtyping import Array, UInt8, UInt32
 
 from magdiff_jax.conditioning import draw_latents, to_pixels
 from magdiff_jax.diffusion import noise
@@ -21,7 +21,7 @@ class Pictures(NamedTuple):
     """A batch's frames and, where it has some at the same size, its subjects' cut-outs, which HFA will encode."""
 
     images: UInt8[Array, "batch image height width 3"]
-    positions: Int[Array, "batch 2"]
+    positions: UInt32[Array, "batch 2"]
 
 
 class Autoencoding:
@@ -42,7 +42,7 @@ class Autoencoding:
         return Pictures(jnp.concatenate([inputs.frames, *same_size], axis=1), inputs.positions)
 
     def losses(
-        self, params: Leaves, encoded: Pictures, constants: Any, seed: Int[Array, "2"], training: bool
+        self, params: Leaves, encoded: Pictures, constants: Any, seed: UInt32[Array, "2"], training: bool
     ) -> tuple[Losses, dict[str, Array]]:
         """Each example's loss, and the mean squared error and the divergence alone."""
         vae = self._placement.parameters(to_params("vae", params))

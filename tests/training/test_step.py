@@ -1,0 +1,162 @@
+"""The training step of the tiny model: what is frozen, parts of a batch, remat, precision, averages, images."""
+
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from magdiff_jax.training.trainer import model_flops
+from tests.training.tiny import Run, emoji, make_config, make_run
+
+PAPER = (
+    (r"^unet/.*(temp_|transformer_blocks/\d+/|conv_in/)|^unet/hfa_projections/|^resampler/", True),
+    ("rest", False),
+)
+
+
+@pytest.fixture(scope="module")
+def run() -> Run:
+    return make_run(trainable=PAPER)
+
+
+def losses(metrics: list[dict[str, np.ndarray]]) -> list[float]:
+    return [float(each["loss"]) for each in metrics]
+
+
+def changes(before: dict[str, Any], after: dict[str, Any]) -> dict[str, float]:
+    return {path: float(jnp.abs(after[path] - before[path]).max()) for path in before}
+
+
+def test_frozen_parameters_are_no_part_of_the_state(run: Run) -> None:
+    frozen_bits = {path: np.asarray(leaf).tobytes() for path, leaf in run.frozen.items()}
+    state, _ = run.steps(3)
+    assert {path: np.asarray(leaf).tobytes() for path, leaf in run.frozen.items()} == frozen_bits
+    moved = changes(run.state.params, state.params)
+    assert min(moved.values()) > 0
+    assert set(moved) == set(run.trainer.trainable)
+    assert {"unet/conv_out/kernel", "unet/time_embedding/linear_1/kernel", "vae/quant_conv/kernel"} <= set(run.frozen)
+    # Two moments for each trainable parameter, two counters, and nothing else.
+    sizes = sum(leaf.size for leaf in jax.tree.leaves(run.state.params))
+    assert sum(leaf.size for leaf in jax.tree.leaves(state.opt_state)) == 2 * sizes + 2
+
+
+def test_average_follows_the_parameters(run: Run) -> None:
+    state = jax.tree.map(jnp.copy, run.state)
+    expected = {path: np.asarray(leaf, np.float64) for path, leaf in state.params.items()}
+    for _ in range(3):
+        state, _ = run.trainer.step(state, run.frozen, run.constants, run.encoded)
+        expected = {path: 0.9 * old + 0.1 * np.asarray(state.params[path]) for path, old in expected.items()}
+    for path, value in expected.items():
+        np.testing.assert_allclose(state.ema[path], value, rtol=1e-5, atol=1e-6)
+
+
+def test_parts_of_a_batch_equal_the_whole(run: Run) -> None:
+    whole, metrics = run.steps(2)
+    in_parts, other = make_run(trainable=PAPER, accumulate=4).steps(2)
+    for one, two in zip(metrics, other, strict=True):
+        assert one.keys() == two.keys()
+        for name, value in one.items():
+            np.testing.assert_allclose(value, two[name], rtol=1e-5, atol=1e-6, err_msg=name)
+    assert max(changes(whole.params, in_parts.params).values()) < 1e-4
+
+
+def test_remat_changes_no_gradient(run: Run) -> None:
+    _, metrics = run.steps(2)
+    other = make_run(trainable=PAPER, remat=True)
+    _, again = other.steps(2)
+    for one, two in zip(metrics, again, strict=True):
+        np.testing.assert_allclose(one["loss"], two["loss"], rtol=1e-5)
+        np.testing.assert_allclose(one["gradient_norm"], two["gradient_norm"], rtol=1e-5)
+    assert model_flops(other.trainer) == model_flops(run.trainer)
+
+
+def test_metrics_say_what_they_are(run: Run) -> None:
+    _, metrics = run.steps(3)
+    assert [float(each["learning_rate"]) for each in metrics] == pytest.approx([0, 5e-4, 1e-3])
+    assert [float(each["quarter_counts"].sum()) for each in metrics] == [8, 8, 8]
+    # No weighting: the mean over all examples is that of the quarters together.
+    assert float(metrics[0]["quarter_sums"].sum()) / 8 == pytest.approx(float(metrics[0]["loss"]), rel=1e-5)
+    assert metrics[0]["apa/text/mid_block"] == pytest.approx(1.0)
+    assert metrics[0]["apa/image/up_blocks.0"] == pytest.approx(1.5)
+
+
+def test_frozen_parameters_may_be_held_in_half_precision() -> None:
+    half = make_run(trainable=PAPER, precision={"compute": "bfloat16", "frozen": "bfloat16"})
+    assert {leaf.dtype for leaf in half.frozen.values()} == {jnp.dtype(jnp.bfloat16)}
+    assert {leaf.dtype for leaf in jax.tree.leaves(half.state.params)} == {jnp.dtype(jnp.float32)}
+    state, metrics = half.steps(3)
+    assert {leaf.dtype for leaf in jax.tree.leaves(state.params)} == {jnp.dtype(jnp.float32)}
+    assert all(np.isfinite(losses(metrics)))
+
+
+def test_overflow_in_float16_is_skipped_and_the_scale_recovers() -> None:
+    precision = {"compute": "float16", "frozen": "float16", "loss_scale": 2.0**24, "growth_interval": 3}
+    run = make_run(trainable=PAPER, precision=precision, optimizer={"warmup_steps": 0})
+    state, metrics = run.steps(30)
+    skipped = [bool(each["skipped"]) for each in metrics]
+    scales = [float(each["loss_scale"]) for each in metrics]
+    first = skipped.index(False)
+    assert 0 < first < 25  # a scale of 2**24 overflows at once; halving it ends that
+    assert scales[: first + 1] == [2.0 ** (24 - index) for index in range(first + 1)]
+    assert scales[first + 3] == 2 * scales[first]  # three good steps
+    assert all(np.isfinite(losses(metrics)))
+    assert all(bool(jnp.isfinite(leaf).all()) for leaf in jax.tree.leaves(state.params))
+    before, _ = run.steps(first)
+    assert max(changes(run.state.params, before.params).values()) == 0
+    assert int(before.opt_state[-1].count) == 0
+    assert int(before.step) == first
+
+
+def test_images_leave_the_temporal_layers_alone() -> None:
+    images = {"share": 0.5, "sources": (emoji("train", 8),), "batch_size": 8}
+    run = make_run(trainable=PAPER, images=images, optimizer={"warmup_steps": 0, "weight_decay": 0.0})
+    config = run.trainer.config
+    assert [config.images.is_turn(step) for step in range(4)] == [False, True, False, True]
+    one_frame = make_run(True, trainable=PAPER, images=images, optimizer={"warmup_steps": 0, "weight_decay": 0.0})
+    assert one_frame.encoded.clips.mean.shape[:2] == (8, 1)
+    state, _ = one_frame.steps(1)
+    for path, change in changes(one_frame.state.params, state.params).items():
+        assert (change == 0) == ("temp_" in path or "hfa_projections/0/x" in path), path
+
+
+def test_overfits_four_clips() -> None:
+    run = make_run(
+        batch_size=4,
+        optimizer={"learning_rate": 3e-3, "warmup_steps": 10, "clip_norm": 1.0},
+        steps=400,
+    )
+    _, metrics = run.steps(250)
+    # Noise and timesteps follow from the clips' positions, so that the same step again can be learnt by heart.
+    assert np.mean(losses(metrics)[:5]) > 0.8
+    assert np.mean(losses(metrics)[-5:]) < 0.1
+
+
+def test_min_snr_weights_are_the_papers() -> None:
+    from magdiff_jax.training.diffusion import min_snr_weight
+
+    alpha = np.array([0.999, 0.9, 0.5, 0.1, 0.0])
+    ratio = alpha / (1 - alpha)
+    expected = np.minimum(ratio, 5)
+    np.testing.assert_allclose(
+        min_snr_weight(jnp.asarray(alpha), 5.0, "v_prediction"), expected / (ratio + 1), rtol=1e-5
+    )
+    np.testing.assert_allclose(
+        min_snr_weight(jnp.asarray(alpha[:4]), 5.0, "epsilon"), expected[:4] / ratio[:4], rtol=1e-5
+    )
+    np.testing.assert_array_equal(min_snr_weight(jnp.asarray(alpha), 0.0, "epsilon"), np.ones(5))
+
+
+def test_config_of_the_paper_is_the_papers() -> None:
+    from configs import magdiff_sd21_256
+    from magdiff_jax.training.config import TrainConfig
+
+    config = TrainConfig.from_dict(magdiff_sd21_256.get_config().to_dict())
+    optimizer = config.optimizer
+    assert (config.batch_size, config.steps) == (64, 50_000)
+    assert (optimizer.learning_rate, optimizer.weight_decay, optimizer.warmup_steps) == (5e-5, 0.01, 100)
+    assert config.data["prompt_dropout"] == 0.15
+    assert config.schedule.zero_terminal_snr
+    assert not config.sampling.zero_terminal_snr
+    assert make_config().trainable != config.trainable
