@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Sequence
 from functools import partial
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -16,6 +17,8 @@ from magdiff_jax.diffusion.schedule import ScheduleConfig
 from magdiff_jax.diffusion.settings import Settings
 from magdiff_jax.errors import UserError
 from magdiff_jax.models import Component, Condition, Network, Params
+from magdiff_jax.models.unet import ANYWHERE, Placement
+from magdiff_jax.training.mesh import make_placement
 
 # Called with (clip, step, latents) after every step.
 OnStep = Callable[[int, int, Latents], None]
@@ -30,13 +33,18 @@ def start_noise(keys: Keys, clip: int, shape: tuple[int, ...], correlation: floa
 
 
 class Denoiser:
-    """Sampling with a U-Net under a schedule. Compiles once for each shape of its inputs."""
+    """Sampling with a U-Net under a schedule, where its batches lie. Compiles once for each shape of its inputs."""
 
     def __init__(self, unet: Component, schedule: ScheduleConfig):
         self._unet = unet
         self._schedule = schedule
-        self._condition = jax.jit(partial(unet.network.apply, method="condition"))
-        self._step = jax.jit(partial(guided_step, unet.network, schedule.prediction_type))
+        # What a step gives is what the next one takes: where it lies must not change, or it would be compiled again.
+        placed = unet.batch_sharding
+        placement = ANYWHERE if placed is None else make_placement(placed.mesh)
+        condition = partial(unet.network.apply, method="condition", placement=placement)
+        step = partial(guided_step, unet.network, schedule.prediction_type, placement)
+        self._condition = jax.jit(condition, out_shardings=placed)
+        self._step = jax.jit(step, out_shardings=placed)
 
     def __call__(
         self,
@@ -75,8 +83,9 @@ class Denoiser:
         latents = jnp.asarray(latents, jnp.float32)
         for part in fresh or ():
             require_shape("fresh", part, *latents.shape)
-        both = jax.tree.map(lambda leaf: jnp.concatenate([leaf, leaf]), subject)
-        condition = self._condition(self._unet.params, jnp.concatenate([negative_text, text]), *both)
+        given = (text, negative_text, subject, latents, keys)
+        text, negative_text, subject, latents, keys = jax.device_put(given, self._unet.batch_sharding)
+        condition = self._condition(self._unet.params, *side_by_side((negative_text, *subject), (text, *subject)))
         if fresh is None:
             scale = fresh_scale(settings)
             further = [
@@ -124,9 +133,20 @@ class Denoiser:
             require_shape("subject.latents[-1]", level, *latents.shape)
 
 
+def side_by_side(unconditional: Any, conditional: Any) -> Any:
+    """The guidance branches' arrays, [batch, …], as one batch, [batch · 2, …].
+
+    The two branches of a clip follow each other: where clips are shared out among devices, none has to be moved.
+    """
+    return jax.tree.map(
+        lambda *both: jnp.stack(both, axis=1).reshape(-1, *both[0].shape[1:]), unconditional, conditional
+    )
+
+
 def guided_step(
     unet: Network,
     prediction_type: str,
+    placement: Placement,
     params: Params,
     condition: Condition,
     latents: Float[Array, "_batch _frame _height _width _channel"],
@@ -135,11 +155,14 @@ def guided_step(
     keys: Keys,
     index: int | Array,
 ) -> Array:
-    """One DDIM step with both guidance branches in one batch; the network predicts, float32 does the rest."""
+    """One DDIM step with both guidance branches in one batch; the network predicts, float32 does the rest.
+
+    `condition` is of both branches, `side_by_side`.
+    """
     timesteps = jnp.full(2 * latents.shape[0], step.timestep)
-    prediction = unet.apply(params, jnp.concatenate([latents, latents]), timesteps, condition)
-    unconditional, conditional = jnp.split(prediction.astype(jnp.float32), 2)
-    guided = guide(unconditional, conditional, guidance_scale)
+    prediction = unet.apply(params, side_by_side(latents, latents), timesteps, condition, placement=placement)
+    branches = prediction.astype(jnp.float32).reshape(-1, 2, *latents.shape[1:])
+    guided = guide(branches[:, 0], branches[:, 1], guidance_scale)
     drawn = noise.normal(keys, index, latents.shape[1:])
     return ddim_step(latents, guided, step, drawn, prediction_type)
 

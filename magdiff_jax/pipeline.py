@@ -7,6 +7,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jax.sharding import Mesh
 from jaxtyping import Array, Float, UInt8
 
 from magdiff_jax import conditioning
@@ -18,10 +19,13 @@ from magdiff_jax.diffusion.ddim import make_steps
 from magdiff_jax.diffusion.schedule import ScheduleConfig
 from magdiff_jax.diffusion.settings import Settings, check_seeds
 from magdiff_jax.errors import UserError
-from magdiff_jax.models import COMPONENTS, Component, Network
+from magdiff_jax.models import COMPONENTS, Component, Network, Params
 from magdiff_jax.models.network import COMPUTE_DTYPES
 from magdiff_jax.replacing import check_replaceable, replacing
 from magdiff_jax.tokenizer import Tokenizer
+from magdiff_jax.training import leaves
+from magdiff_jax.training.mesh import batch_shards, leaf_shardings, over_batch
+from magdiff_jax.training.rules import SHARDING
 from magdiff_jax.weights import directory
 
 _NO_VISION = "this model has no vision tower for APA; convert it again with --vision FILE"
@@ -87,13 +91,15 @@ class MagDiff:
         self.sample = Denoiser(self.unet, schedule)
 
     @classmethod
-    def load(cls, folder: str | Path, dtype: str = "float32") -> "MagDiff":
+    def load(cls, folder: str | Path, dtype: str = "float32", mesh: Mesh | None = None) -> "MagDiff":
         """Load a model's folder.
 
         Args:
             folder: made by `tools/convert_torch_weights.py` or `save`.
             dtype: of parameters and computation: float32, bfloat16 or float16; norms, softmax and the sampler's own
                 arithmetic stay in float32.
+            mesh: devices of this process (`training.mesh.make_mesh`). Batches are shared out among them and, along
+                `fsdp` and `tensor`, the parameters; without it one device does all.
 
         Raises:
             UserError: the folder is no model, or damaged.
@@ -103,11 +109,18 @@ class MagDiff:
             raise ConfigError(f"dtype = {dtype!r}: must be one of {COMPUTE_DTYPES}")
         folder = Path(folder)
         description = directory.read_description(folder)
-        components = {}
-        for name, config in description.networks.items():
-            network = Network(COMPONENTS[name][0], config, dtype)
-            stored = directory.read_component(folder, name, network.shapes, description.fingerprints[name])
-            components[name] = Component(network, jax.tree.map(lambda leaf: jnp.asarray(leaf, dtype), stored))
+        networks = {name: Network(COMPONENTS[name][0], config, dtype) for name, config in description.networks.items()}
+        if mesh is None:
+            components = {
+                name: Component(network, _read(folder, name, network, description.fingerprints[name]))
+                for name, network in networks.items()
+            }
+        else:
+            targets = _placed(networks, mesh)
+            components = {
+                name: Component(network, directory.read_sharded(folder, name, targets[name]), over_batch(mesh))
+                for name, network in networks.items()
+            }
         tokenizer = Tokenizer(folder / "tokenizer", components["text_encoder"].config.max_position_embeddings)
         return cls(description.model, description.schedule, components, tokenizer, description.fingerprint)
 
@@ -130,8 +143,8 @@ class MagDiff:
         subject: AnyArray | Sequence[AnyArray],
         mask: AnyArray | Sequence[AnyArray | None] | None = None,
         *,
-        negative_prompt: str = "",
-        seed: int = 0,
+        negative_prompt: str | Sequence[str] = "",
+        seed: int | Sequence[int] = 0,
         frames: int | None = None,
         height: int | None = None,
         width: int | None = None,
@@ -146,9 +159,9 @@ class MagDiff:
             prompt: what the video shows; a list makes a batch, with as many subjects and masks, or one for all.
             subject: RGB picture, [height, width, 3] in uint8, of any size.
             mask: True where the subject is, [height, width] of the picture in bool; None or empty: the whole picture.
-            negative_prompt: what the video should not show.
-            seed: from 0 to 2**32 - 1, of the first video of a batch; the others have the following ones. A seed's
-                noise does not depend on the batch that it is in, its video only by rounding.
+            negative_prompt: what the video should not show; a list in a batch, or one for all.
+            seed: from 0 to 2**32 - 1; in a batch a list, or that of the first video, the others having the following
+                ones. A seed's noise does not depend on the batch that it is in, its video only by rounding.
             frames, height, width: of a clip; default: what the model was trained on.
             latents: starting noise of the first clip, [batch, frame, height / 8, width / 8, 4], instead of the
                 seed's (8 being the VAE's factor).
@@ -163,14 +176,10 @@ class MagDiff:
             ConfigError: an impossible setting.
             UserError: a picture, mask, size or array of latents that does not fit.
         """
-        prompts = [prompt] if isinstance(prompt, str) else list(prompt)
-        subjects = [subject] * len(prompts) if hasattr(subject, "shape") else list(subject)
-        masks = [mask] * len(prompts) if mask is None or hasattr(mask, "shape") else list(mask)
-        if not len(prompts) == len(subjects) == len(masks):
-            raise UserError(f"{len(prompts)} prompts, {len(subjects)} subjects and {len(masks)} masks: must be as many")
+        prompts, pictures = _batch(prompt, subject, mask)
         clips = [
             (np.asarray(picture)[None], None if single is None else np.asarray(single)[None])
-            for picture, single in zip(subjects, masks, strict=True)
+            for picture, single in pictures
         ]
         shape = _shape(self.config, self.vae.config.downscale, frames, height, width)
         videos = self._run(prompts, clips, shape, negative_prompt, seed, latents, settings, on_step, progress)
@@ -178,23 +187,24 @@ class MagDiff:
 
     def edit(
         self,
-        prompt: str,
-        video: AnyArray,
-        masks: AnyArray | None = None,
+        prompt: str | Sequence[str],
+        video: AnyArray | Sequence[AnyArray],
+        masks: AnyArray | Sequence[AnyArray | None] | None = None,
         *,
-        negative_prompt: str = "",
-        seed: int = 0,
+        negative_prompt: str | Sequence[str] = "",
+        seed: int | Sequence[int] = 0,
         height: int | None = None,
         width: int | None = None,
         latents: AnyArray | None = None,
         on_step: OnStep | None = None,
         progress: bool = True,
         **settings: Any,
-    ) -> UInt8[np.ndarray, "frame height width 3"]:
+    ) -> UInt8[np.ndarray, "*batch frame height width 3"]:
         """Keep a video's subject and make everything else anew.
 
         Args:
-            video: RGB frames, [frame, height, width, 3] in uint8; as many come out.
+            prompt: what the new video shows; a list makes a batch, with as many videos and masks, or one for all.
+            video: RGB frames, [frame, height, width, 3] in uint8; as many come out. Those of a batch have as many each.
             masks: True where the subject is, [frame, height, width] of the video in bool; None or, for a frame, empty:
                 the whole frame.
 
@@ -202,30 +212,39 @@ class MagDiff:
         """
         if settings.get("num_clips", 1) != 1:
             raise ConfigError("num_clips: an edited video is one clip, as long as its source")
-        clips = [(video, masks)]
-        shape = _shape(self.config, self.vae.config.downscale, len(video), height, width)
-        return self._run([prompt], clips, shape, negative_prompt, seed, latents, settings, on_step, progress)[0]
+        prompts, clips = _batch(prompt, video, masks)
+        shape = _shape(self.config, self.vae.config.downscale, len(clips[0][0]), height, width)
+        videos = self._run(prompts, clips, shape, negative_prompt, seed, latents, settings, on_step, progress)
+        return videos[0] if isinstance(prompt, str) else videos
 
     def _run(
         self,
         prompts: Sequence[str],
         subjects: Sequence[tuple[AnyArray, AnyArray | None]],
         shape: Shape,
-        negative_prompt: str,
-        seed: int,
+        negative_prompt: str | Sequence[str],
+        seed: int | Sequence[int],
         latents: AnyArray | None,
         settings: Mapping[str, Any],
         on_step: OnStep | None,
         progress: bool,
     ) -> UInt8[np.ndarray, "batch frame height width 3"]:
-        checked = Settings.from_dict(settings)
-        check_seeds(seed, len(prompts))
+        checked, batch = Settings.from_dict(settings), len(prompts)
+        negatives = [negative_prompt] * batch if isinstance(negative_prompt, str) else list(negative_prompt)
+        seeds = list(range(seed, seed + batch)) if isinstance(seed, int) else list(seed)
+        if not len(negatives) == len(seeds) == batch:
+            raise UserError(f"{len(negatives)} negative prompts and {len(seeds)} seeds for {batch} prompts")
+        for each in seeds:
+            check_seeds(each)
+        placed = self.unet.batch_sharding
+        if placed is not None and batch % batch_shards(placed.mesh):
+            raise UserError(f"{batch} prompts: must be a multiple of {batch_shards(placed.mesh)}, as the mesh has it")
         if latents is not None:
-            require_shape("latents", latents, len(prompts), *self._latent_shape(shape))
-        keys = noise.seed_keys([seed + index for index in range(len(prompts))])
+            require_shape("latents", latents, batch, *self._latent_shape(shape))
+        keys = noise.seed_keys(seeds)
         clips = self.sample(
             self.encode_prompts(prompts),
-            self.encode_prompts([negative_prompt] * len(prompts)),
+            self.encode_prompts(negatives),
             self.encode_subjects(subjects, shape, keys),
             self.start_latents(shape, keys, checked) if latents is None else latents,
             keys,
@@ -280,6 +299,36 @@ class MagDiff:
         """Latents of clips → RGB frames, 0 … 255."""
         pixels = self.vae(latents / self.vae.config.scaling_factor, method="decode")
         return np.asarray(conditioning.from_pixels(pixels))
+
+
+def _read(folder: Path, name: str, network: Network, fingerprint: str) -> Params:
+    stored = directory.read_component(folder, name, network.shapes, fingerprint)
+    return jax.tree.map(lambda leaf: jnp.asarray(leaf, network.dtype), stored)
+
+
+def _placed(networks: Mapping[str, Network], mesh: Mesh) -> dict[str, Params]:
+    """For each network the tree of its parameters' shapes, types and places on a mesh."""
+    shapes = leaves.shapes(networks)
+    places = leaf_shardings(SHARDING, shapes, mesh)
+    placed = {
+        path: jax.ShapeDtypeStruct(leaf.shape, networks[path.split("/")[0]].dtype, sharding=places[path])
+        for path, leaf in shapes.items()
+    }
+    return {name: leaves.to_params(name, placed) for name in networks}
+
+
+def _batch(
+    prompt: str | Sequence[str],
+    subject: AnyArray | Sequence[AnyArray],
+    mask: AnyArray | Sequence[AnyArray | None] | None,
+) -> tuple[list[str], list[tuple[AnyArray, AnyArray | None]]]:
+    """Prompts, and for each of them a subject and its mask. Raises UserError where their numbers differ."""
+    prompts = [prompt] if isinstance(prompt, str) else list(prompt)
+    subjects = [subject] * len(prompts) if hasattr(subject, "shape") else list(subject)
+    masks = [mask] * len(prompts) if mask is None or hasattr(mask, "shape") else list(mask)
+    if not len(prompts) == len(subjects) == len(masks):
+        raise UserError(f"{len(prompts)} prompts, {len(subjects)} subjects and {len(masks)} masks: must be as many")
+    return prompts, list(zip(subjects, masks, strict=True))
 
 
 def _shape(

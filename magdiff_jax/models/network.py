@@ -7,6 +7,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 from flax import nnx
+from jax.sharding import NamedSharding, PartitionSpec, Sharding
 from jaxtyping import Array, PRNGKeyArray
 
 from magdiff_jax.config import Config
@@ -81,7 +82,7 @@ class Network:
         return unflatten(zip(paths, self.init_leaves(key, paths), strict=True))
 
     def init_leaves(
-        self, key: PRNGKeyArray, paths: Sequence[Path], shardings: Sequence[jax.sharding.Sharding] | None = None
+        self, key: PRNGKeyArray, paths: Sequence[Path], shardings: Sequence[Sharding] | None = None
     ) -> list[Array]:
         """Some of `init`'s parameters, the same values, taking no memory for the others.
 
@@ -111,15 +112,26 @@ class Component:
     """A network with its parameters, compiled once for each shape of its inputs.
 
     What goes in and comes out is documented at the module; `method` names one of its methods.
+
+    Attributes:
+        batch_sharding: how a mesh of devices shares out the first axis of all inputs; parameters that it shares out
+            are gathered for the call. None: one device.
     """
 
-    def __init__(self, network: Network, params: Params):
+    def __init__(self, network: Network, params: Params, batch_sharding: NamedSharding | None = None):
         self.network = network
         self.params = params
-        self._apply = jax.jit(network.apply, static_argnames=("method",))
+        self.batch_sharding = batch_sharding
+        self._apply = jax.jit(self._on_all_devices, static_argnames=("method",))
 
     def __call__(self, *args: Any, method: str = "__call__") -> Any:
-        return self._apply(self.params, *args, method=method)
+        return self._apply(self.params, *jax.device_put(args, self.batch_sharding), method=method)
+
+    def _on_all_devices(self, params: Params, *args: Any, method: str) -> Any:
+        if self.batch_sharding is not None:
+            whole = NamedSharding(self.batch_sharding.mesh, PartitionSpec())
+            params = jax.lax.with_sharding_constraint(params, whole)
+        return self.network.apply(params, *args, method=method)
 
     @property
     def config(self) -> Any:

@@ -10,6 +10,7 @@ this U-Net is mostly convolutions of a few hundred channels, and would exchange 
 import dataclasses
 import math
 from collections.abc import Mapping, Sequence
+from functools import partial
 from typing import Any
 
 import jax
@@ -18,6 +19,7 @@ from jax.sharding import AbstractMesh, AxisType, Mesh, NamedSharding, PartitionS
 from jaxtyping import Array, Int
 
 from magdiff_jax.config import Config, ConfigError
+from magdiff_jax.models.unet import Placement
 from magdiff_jax.training.leaves import Leaves
 from magdiff_jax.training.rules import Rules, apply_rules
 
@@ -153,6 +155,11 @@ def gather(mesh: Mesh, tree: Any) -> Any:
 
     whole.defvjp(lambda leaf: (whole(leaf), None), lambda _, gradient: (gradient,))
     return jax.tree.map(whole, tree)
+
+
+def make_placement(mesh: Mesh) -> Placement:
+    """What the U-Net needs to know of a mesh."""
+    return Placement(partial(place_video, mesh), partial(gather, mesh))
 
 
 def bytes_per_device(shapes: Mapping[str, Any], shardings: Mapping[str, NamedSharding]) -> int:

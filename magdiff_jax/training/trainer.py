@@ -17,7 +17,6 @@ from magdiff_jax.config import Config, ConfigError
 from magdiff_jax.cutout import level_sizes
 from magdiff_jax.data.loader import LoaderConfig
 from magdiff_jax.models import COMPONENTS, Network
-from magdiff_jax.models.unet import Placement
 from magdiff_jax.training import mesh as meshes
 from magdiff_jax.training.config import TrainConfig
 from magdiff_jax.training.diffusion import Constants, Diffusion, Inputs
@@ -68,8 +67,8 @@ class Trainer:
             name: Network(COMPONENTS[name][0], network, precision.compute) for name, network in networks.items()
         }
         self.mesh = meshes.make_mesh(config.mesh, devices)
-        placement = Placement(partial(meshes.place_video, self.mesh), partial(meshes.gather, self.mesh))
-        self.objective: Any = OBJECTIVES[config.objective](config, self.networks, placement)
+        self.placement = meshes.make_placement(self.mesh)
+        self.objective: Any = OBJECTIVES[config.objective](config, self.networks, self.placement)
         every = shapes(self.networks)
         trains = apply_rules("trainable", config.trainable, every)
         self.trainable = [path for path in every if trains[path]]
