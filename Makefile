@@ -1,13 +1,14 @@
-# Two commands set everything up: `make demo` and `make test`.
+# Everything is set up by itself: `make demo`, `make train`, `make test`.
 
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: help venv demo data test lint bench clean
+.PHONY: help venv demo data train test lint bench clean
 
 help:
 	@echo "make demo    install, then generate and edit real pictures with tiny untrained weights, into demo/"
 	@echo "make data    install, then make records and reports of EmojiMotion and of real clips, into demo/data/"
+	@echo "make train   install, then train a small VAE and a small MagDiff on EmojiMotion, into runs/; goes on where it was"
 	@echo "make test    install, then lint, check types and run the tests"
 	@echo "make bench   install, then measure speed and memory on this machine"
 	@echo "make venv    install into .venv (with uv where there is one)"
@@ -39,6 +40,14 @@ data: .venv/prepare
 		--config.splits.test.length=24 --config.splits.edit.length=24 --overwrite
 	$(BIN)/python -m magdiff_jax.data.report --dataset demo/data/real_clips --overwrite
 	$(BIN)/python -m magdiff_jax.data.report --dataset demo/data/emoji_motion --overwrite
+
+# From nothing: a VAE, then MagDiff with it, then a model's folder for generate and edit. Each goes on where it stopped.
+train: venv
+	$(BIN)/python -m magdiff_jax.train --config configs/small_vae.py --workdir runs/small-vae
+	$(BIN)/python -m magdiff_jax.export --workdir runs/small-vae --out runs/small-vae/model --overwrite
+	$(BIN)/python -m magdiff_jax.train --config configs/small.py --workdir runs/small
+	$(BIN)/python -m magdiff_jax.export --workdir runs/small --out runs/small/model --overwrite
+	@echo "look at runs/small/samples: what is real, the subject given, what the model makes"
 
 .venv/prepare: .venv/installed
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check torch==2.13.0

@@ -1,0 +1,68 @@
+"""The command as its users run it: in a process of its own."""
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+ROOT = Path(__file__).parents[2]
+# Programs are compiled without XLA's costlier optimisations: what is tested is who computes what.
+FLAGS = "--xla_force_host_platform_device_count={} --xla_cpu_experimental_ynn_fusion_type= {}"
+QUICK = "--xla_backend_optimization_level=0"
+
+
+def start(workdir: Path, *flags: str, devices: int = 1, config: str = "tests/training/tiny.py") -> subprocess.Popen:
+    """`train` on so many virtual devices."""
+    command = [sys.executable, "-m", "magdiff_jax.train", "--config", config, "--workdir", str(workdir), *flags]
+    return run(*command, devices=devices)
+
+
+def run(*command: str, devices: int = 1) -> subprocess.Popen:
+    import jax
+
+    environment = {
+        **os.environ,
+        "JAX_PLATFORMS": "cpu",
+        "XLA_FLAGS": FLAGS.format(devices, QUICK),
+        "JAX_COMPILATION_CACHE_DIR": jax.config.jax_compilation_cache_dir or "",
+    }
+    return subprocess.Popen(
+        command, cwd=ROOT, env=environment, stderr=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+    )
+
+
+def finish(*processes: subprocess.Popen, status: int = 0) -> list[str]:
+    """Wait for processes; what each wrote to stderr."""
+    results = [process.communicate(timeout=600) for process in processes]
+    for process, (_, errors) in zip(processes, results, strict=True):
+        assert process.returncode == status, errors
+    return [errors for _, errors in results]
+
+
+def entries(workdir: Path) -> list[dict[str, Any]]:
+    return [json.loads(line) for line in (workdir / "metrics.jsonl").read_text().splitlines()]
+
+
+def losses(workdir: Path) -> dict[tuple[int, str], float]:
+    """Training and validation losses and gradient norms, by step and name."""
+    names = ("loss", "gradient_norm", "validation/loss")
+    return {(entry["step"], name): entry[name] for entry in entries(workdir) for name in names if name in entry}
+
+
+def model(folder: Path) -> dict[str, np.ndarray]:
+    """All parameters of a MagDiff folder."""
+    from magdiff_jax.models import COMPONENTS, build
+    from magdiff_jax.training.leaves import to_leaves
+    from magdiff_jax.weights import directory
+
+    description = directory.read_description(folder)
+    leaves: dict[str, np.ndarray] = {}
+    for name in COMPONENTS:
+        network = build(name, description.networks[name])
+        params = directory.read_component(folder, name, network.shapes, description.fingerprints[name])
+        leaves |= to_leaves(name, params)
+    return leaves

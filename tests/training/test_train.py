@@ -1,0 +1,156 @@
+"""The command: ended in every way and started again, damaged, misconfigured, exported."""
+
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from tests.training.commands import ROOT, entries, finish, losses, model, run, start
+
+
+@pytest.fixture(scope="module")
+def whole(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A run that nothing came in the way of, with its model beside it."""
+    workdir: Path = tmp_path_factory.mktemp("whole") / "run"
+    finish(start(workdir, "--config.validation.sample_every=6"))
+    export(workdir, workdir.parent / "model")
+    return workdir
+
+
+def export(workdir: Path, out: Path, *flags: str) -> None:
+    finish(run(sys.executable, "-m", "magdiff_jax.export", "--workdir", str(workdir), "--out", str(out), *flags))
+
+
+def wait_for(process: subprocess.Popen, path: Path) -> None:
+    for _ in range(6000):
+        if path.exists():
+            return
+        assert process.poll() is None, process.communicate()[1]
+        time.sleep(0.05)
+    raise AssertionError(f"{path} did not come")
+
+
+def assert_same_model(one: Path, other: Path) -> None:
+    expected, found = model(one), model(other)
+    assert expected.keys() == found.keys()
+    for path, value in expected.items():
+        np.testing.assert_array_equal(found[path], value, err_msg=path)
+
+
+def test_killed_and_started_again_is_as_never_stopped(whole: Path, tmp_path: Path) -> None:
+    workdir = tmp_path / "run"
+    # More steps than it will get to: it is killed while it trains.
+    process = start(workdir, "--config.steps=2000", "--config.checkpoints.every=3")
+    wait_for(process, workdir / "checkpoints" / "3" / "commit_success.txt")
+    process.send_signal(signal.SIGKILL)
+    process.wait()
+    for step in sorted((workdir / "checkpoints").iterdir()):
+        if step.name != "3":  # of what it was ahead; the test is to go on from the first
+            shutil.rmtree(step)
+    (errors,) = finish(start(workdir))
+    assert "going on from step 3 of 6" in errors
+    export(workdir, tmp_path / "model")
+    assert_same_model(whole.parent / "model", tmp_path / "model")
+    assert [entry["step"] for entry in entries(workdir)] == [entry["step"] for entry in entries(whole)]
+
+
+def test_sigterm_saves_and_leaves_with_status_0(tmp_path: Path) -> None:
+    workdir = tmp_path / "run"
+    process = start(workdir, "--config.steps=5000", "--config.checkpoints.every=5000", "--config.validation.every=5000")
+    wait_for(process, workdir / "metrics.jsonl")
+    time.sleep(1)
+    process.send_signal(signal.SIGTERM)
+    output, errors = process.communicate(timeout=300)
+    assert process.returncode == 0, errors
+    assert "stopped by SIGTERM after step" in output
+    step = int(output.split("after step ")[1].split(",")[0])
+    assert [path.name for path in (workdir / "checkpoints").iterdir()] == [str(step)]
+
+
+def test_damage_is_named_and_the_last_good_checkpoint_is_used(whole: Path, tmp_path: Path) -> None:
+    workdir = tmp_path / "run"
+    shutil.copytree(whole, workdir)
+    largest = max((workdir / "checkpoints" / "6" / "state").rglob("*"), key=lambda path: path.stat().st_size)
+    with largest.open("r+b") as file:
+        file.seek(largest.stat().st_size // 2)
+        file.write(os.urandom(64))
+    (errors,) = finish(start(workdir))
+    assert "6" in next(line for line in errors.splitlines() if line.startswith("warning:"))
+    assert "going on from step 3 of 6" in errors
+    export(workdir, tmp_path / "model")
+    assert_same_model(whole.parent / "model", tmp_path / "model")
+
+
+def test_exported_model_generates(whole: Path, tmp_path: Path) -> None:
+    from PIL import Image
+
+    Image.fromarray(np.full((20, 20, 3), 200, np.uint8)).save(tmp_path / "subject.png")
+    command = ["-m", "magdiff_jax.generate", "--model", str(whole.parent / "model"), "--steps", "2", "--prompt", "a"]
+    out = tmp_path / "clip.gif"
+    finish(run(sys.executable, *command, "--subject", str(tmp_path / "subject.png"), "--out", str(out)))
+    assert out.stat().st_size > 100
+    start_model, trained = model(whole / "start"), model(whole.parent / "model")
+    moved = {path.split("/")[0] for path, value in trained.items() if not np.array_equal(value, start_model[path])}
+    assert moved == {"unet", "resampler"}
+
+
+def test_samples_and_overview_are_written(whole: Path) -> None:
+    assert {path.name for path in (whole / "samples").iterdir()} == {"00000006-generate-0.gif", "00000006-edit-0.gif"}
+    assert "unet/conv_in/kernel" in (whole / "parameters.txt").read_text()
+    last = losses(whole)[6, "validation/loss"]
+    assert 0.1 < last < 2
+    assert {"loss/quarter_1", "apa/image/mid_block", "learning_rate", "loss_scale", "memory_gb"} <= entries(whole)[
+        0
+    ].keys()
+
+
+@pytest.mark.parametrize(
+    ("flags", "message"),
+    [
+        (["--config.stesp=3"], "stesp"),
+        (["--config.steps=many"], "steps"),
+        (["--config.batch_size=7", "--config.accumulate=2"], "TrainConfig.accumulate = 2: must be a divisor of"),
+        (["--config.mesh.fsdp=3"], "mesh (data -1, fsdp 3, frame 1) does not fit 8 devices"),
+        (["--config.batch_size=12"], "batch_size = 12: must be a multiple of 8"),
+        (["--config.trainable=(('unet', True), ('conv_in', False), ('rest', False))"], "is covered 2 times"),
+        (["--config.trainable=(('unet', True),)"], "trainable: no rule covers resampler/"),
+        (["--config.sharding=(('unet', ('fsdp',)),)"], "sharding: no rule covers resampler/"),
+        (
+            ["--config.trainable=(('vae', True), ('rest', False))"],
+            "trains unet and resampler only",
+        ),
+        (["--config.precision.compute=float8"], "PrecisionConfig.compute = 'float8': must be one of"),
+        (["--profile", "x"], "--profile x: must be START:STEPS"),
+        (["--process", "1"], "--coordinator, --processes and --process belong together"),
+    ],
+)
+def test_a_mistake_is_one_line(flags: list[str], message: str, tmp_path: Path) -> None:
+    process = start(tmp_path / "run", *flags, devices=8)
+    (errors,) = finish(process, status=2)
+    assert message in errors
+    assert len(errors.splitlines()) == 1
+    assert not (tmp_path / "run").exists()
+
+
+def test_folder_of_another_run_is_left_alone(whole: Path, tmp_path: Path) -> None:
+    (errors,) = finish(start(whole, "--config.seed=1"), status=2)
+    assert "is the folder of a run with another config" in errors
+    (tmp_path / "mine.txt").write_text("")
+    (errors,) = finish(start(tmp_path), status=2)
+    assert "holds something else" in errors
+
+
+def test_help_is_complete_and_quick() -> None:
+    start_time = time.perf_counter()
+    result = subprocess.run(
+        [sys.executable, "-m", "magdiff_jax.train", "--help"], cwd=ROOT, capture_output=True, text=True
+    )
+    assert time.perf_counter() - start_time < 5
+    for flag in ("--config", "--workdir", "--profile", "--coordinator", "--processes", "--process"):
+        assert flag in result.stdout
