@@ -76,7 +76,7 @@ def update(
 
     `growth_interval`: of the loss scale; None: it stays.
     """
-    norm = optax.global_norm(grads)
+    norm = optax.tree.norm(grads)
     finite = jnp.isfinite(norm)
     updates, opt_state = optimizer.update(grads, state.opt_state, state.params)
     params = optax.apply_updates(state.params, updates)
@@ -90,7 +90,7 @@ def update(
         loss_scale = adjust(loss_scale, finite, growth_interval)
     metrics = {
         "gradient_norm": norm,
-        "parameter_norm": optax.global_norm(kept.params),
+        "parameter_norm": optax.tree.norm(kept.params),
         "loss_scale": state.loss_scale.scale,
         "skipped": jnp.where(finite, 0.0, 1.0),
     }
