@@ -54,6 +54,14 @@ class Parser(argparse.ArgumentParser):
         raise UserError(f"{message} (--help shows all flags)")
 
 
+def add_process_flags(parser: Parser) -> None:
+    """The flags of commands that several processes run together."""
+    group = parser.add_argument_group("several processes")
+    group.add_argument("--coordinator", metavar="HOST:PORT", help="of the first process")
+    group.add_argument("--processes", type=int, metavar="N", help="how many there are")
+    group.add_argument("--process", type=int, metavar="I", help="which one this is, from 0")
+
+
 def sampling_parser(command: str, description: str, long_videos: bool = False) -> Parser:
     """The flags that `generate` and `edit` have in common, and those of long videos."""
     parser = Parser(

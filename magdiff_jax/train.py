@@ -33,10 +33,7 @@ def make_parser() -> commands.Parser:
     parser.add_argument(
         "--profile", default="", metavar="START:STEPS", help="trace these steps into DIR/profile, for TensorBoard"
     )
-    group = parser.add_argument_group("several processes")
-    group.add_argument("--coordinator", metavar="HOST:PORT", help="of the first process")
-    group.add_argument("--processes", type=int, metavar="N", help="how many there are")
-    group.add_argument("--process", type=int, metavar="I", help="which one this is, from 0")
+    commands.add_process_flags(parser)
     return parser
 
 
@@ -50,6 +47,7 @@ def main(arguments: list[str]) -> None:
 
     from magdiff_jax.tokenizer import Tokenizer
     from magdiff_jax.training import distributed, overview
+    from magdiff_jax.training.cache import read_cache
     from magdiff_jax.training.checkpoints import Checkpoints
     from magdiff_jax.training.config import TrainConfig
     from magdiff_jax.training.devices import peak_flops
@@ -67,6 +65,8 @@ def main(arguments: list[str]) -> None:
     trainer = Trainer(config, networks, jax.devices())
     first = jax.process_index() == 0
     say = print if first else (lambda *_, **__: None)
+    if config.cache:
+        read_cache(trainer)
     _claim(args.workdir, config.to_dict(), config.fingerprint(), writes=first)
 
     # ---------------------------------------------------------------- weights, state, data
@@ -84,7 +84,7 @@ def main(arguments: list[str]) -> None:
     # ---------------------------------------------------------------- restore, loop
     with (
         Checkpoints(args.workdir / "checkpoints", config.checkpoints.keep) as checkpoints,
-        Feed(trainer, tokenizer.ids) as feed,
+        Feed(trainer, tokenizer.ids, frozen, constants, start) as feed,
         Profiler(args.workdir / "profile", args.profile) as profiler,
         distributed.Preemption() as preemption,
     ):
@@ -115,8 +115,7 @@ def main(arguments: list[str]) -> None:
                 for step in range(done + 1, config.steps + 1):
                     profiler.before(step)
                     fed = feed.next(step - 1)
-                    encoded = trainer.encode(frozen, fed.inputs)
-                    state, metrics = trainer.step(state, frozen, constants, encoded)
+                    state, metrics = trainer.step(state, frozen, constants, fed.encoded)
                     profiler.after(step, metrics)
                     log.step(step, metrics, fed.ids)
                     if _is_due(step, config.validation.every, config.steps) and config.validation.sources:

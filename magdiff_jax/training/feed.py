@@ -1,10 +1,15 @@
 """Batches on the devices, and the position that a run has in its data."""
 
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any, NamedTuple
 
-from magdiff_jax.data.loader import LoaderConfig, Tokenize, make_loader
-from magdiff_jax.training.diffusion import Inputs, to_inputs
+import numpy as np
+
+from magdiff_jax.data.loader import Loader, LoaderConfig, Tokenize, make_loader
+from magdiff_jax.training.cache import Cached, cached_loader
+from magdiff_jax.training.diffusion import Constants, Inputs, to_inputs
+from magdiff_jax.training.leaves import Leaves
 from magdiff_jax.training.mesh import share_of_batch, to_global
 from magdiff_jax.training.trainer import Trainer
 
@@ -13,31 +18,52 @@ class Fed(NamedTuple):
     """A batch over the mesh, and what this process knows of its own part.
 
     Attributes:
-        inputs: arrays over the whole mesh, for the frozen encoders.
+        encoded: what the frozen encoders make of it, arrays over the whole mesh.
         ids: of the clips that this process loaded.
-        prompts: theirs.
     """
 
-    inputs: Inputs
+    encoded: Any
     ids: tuple[str, ...]
-    prompts: tuple[str, ...]
 
 
 class Feed:
-    """Batches of clips and, in their turn, of images. Its state is a number for each, whatever loads them."""
+    """Batches of clips and, in their turn, of images. Its state is a number for each, whatever loads them.
 
-    def __init__(self, trainer: Trainer, tokenize: Tokenize):
+    With a cache they come from there, else the frozen encoders run for each.
+    """
+
+    def __init__(self, trainer: Trainer, tokenize: Tokenize, frozen: Leaves, constants: Constants | None, start: Path):
+        """
+        Args:
+            trainer: of the run.
+            tokenize: see `make_loader`.
+            frozen: parameters.
+            constants: see `Trainer.make_constants`.
+            start: MagDiff folder that the run started from.
+
+        Raises:
+            UserError: the data is not there, or the cache is not this run's.
+        """
         config = trainer.config
-        self._mesh = trainer.mesh
+        self._trainer, self._frozen = trainer, frozen
         self._images = config.images
-        self._loaders = {"clips": self._loader(trainer.loader_config(), tokenize)}
+        self._loaders: dict[str, Loader[Any]] = {}
+        if config.cache:
+            assert constants is not None  # there is no cache for other objectives
+            no_text = np.asarray(constants.no_text)[0]
+            self._loaders["clips"] = cached_loader(trainer, start, no_text, *share_of_batch(trainer.mesh))
+        else:
+            self._loaders["clips"] = _loader(trainer, trainer.loader_config(), tokenize)
         if config.images.share:
-            self._loaders["images"] = self._loader(trainer.loader_config(images=True), tokenize)
+            self._loaders["images"] = _loader(trainer, trainer.loader_config(images=True), tokenize)
 
     def next(self, step: int) -> Fed:
         """The batch of the step after `step` others."""
         batch = next(self._loaders["images" if self._images.is_turn(step) else "clips"])
-        return Fed(to_global(self._mesh, to_inputs(batch)), batch.ids, batch.prompts)
+        if isinstance(batch, Cached):
+            return Fed(to_global(self._trainer.mesh, batch.encoded), batch.ids)
+        inputs = to_global(self._trainer.mesh, to_inputs(batch))
+        return Fed(self._trainer.encode(self._frozen, inputs), batch.ids)
 
     def get_state(self) -> dict[str, Any]:
         """JSON; see `Loader.get_state`."""
@@ -59,16 +85,15 @@ class Feed:
     def __exit__(self, *_: object) -> None:
         self.close()
 
-    def _loader(self, config: LoaderConfig, tokenize: Tokenize) -> Any:
-        return make_loader(config, tokenize, *share_of_batch(self._mesh))
 
-
-def fixed_batches(trainer: Trainer, tokenize: Tokenize, count: int, **changes: Any) -> list[Fed]:
+def fixed_batches(trainer: Trainer, tokenize: Tokenize, count: int, **changes: Any) -> list[Inputs]:
     """The first batches of the validation clips, as they are: nothing about them is random, no prompt is left empty."""
     still = {"shuffle": False, "crop": "centre", "flip": False, "prompt_dropout": 0.0, "augment": {"probability": 0.0}}
     sources = trainer.config.validation.sources
     config = trainer.loader_config(**{**still, "sources": sources, "offset": 0, **changes})
-    loader = make_loader(config, tokenize, *share_of_batch(trainer.mesh))
-    with loader:
-        batches = [next(loader) for _ in range(count)]
-    return [Fed(to_global(trainer.mesh, to_inputs(batch)), batch.ids, batch.prompts) for batch in batches]
+    with _loader(trainer, config, tokenize) as loader:
+        return [to_global(trainer.mesh, to_inputs(next(loader))) for _ in range(count)]
+
+
+def _loader(trainer: Trainer, config: LoaderConfig, tokenize: Tokenize) -> Loader[Any]:
+    return make_loader(config, tokenize, *share_of_batch(trainer.mesh))

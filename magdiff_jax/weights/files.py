@@ -14,7 +14,7 @@ from typing import Any, NamedTuple
 
 import ml_dtypes
 import numpy as np
-from safetensors import SafetensorError, safe_open
+from safetensors import SafetensorError, deserialize, safe_open
 
 from magdiff_jax.errors import UserError
 from magdiff_jax.extras import require
@@ -108,6 +108,17 @@ def write_safetensors(path: Path, tensors: Mapping[str, np.ndarray]) -> None:
     from safetensors.numpy import save_file
 
     save_file({name: np.ascontiguousarray(array) for name, array in tensors.items()}, path, {"format": "pt"})
+
+
+def parse_safetensors(data: bytes) -> dict[str, np.ndarray]:
+    """The arrays of a `.safetensors` file's bytes. Raises ValueError where they are damaged or of unknown types."""
+    try:
+        return {
+            name: np.frombuffer(tensor["data"], SAFETENSORS_DTYPES[tensor["dtype"]]).reshape(tensor["shape"])
+            for name, tensor in deserialize(data)
+        }
+    except (SafetensorError, KeyError) as error:
+        raise ValueError(str(error)) from None
 
 
 def write_pickle(path: Path, tensors: Mapping[str, np.ndarray], *, lightning: bool) -> None:
