@@ -10,7 +10,7 @@ import os
 import re
 import sys
 import warnings
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from importlib import metadata
 from pathlib import Path
 from typing import Any, NoReturn
@@ -26,8 +26,10 @@ from magdiff_jax.media.video import check_output, write_video
 from magdiff_jax.replacing import replacing
 
 # Flags that say where a result goes, not what it is.
-_NOT_RECORDED = {"out", "overwrite", "rerun", "count", "sheet"}
+_NOT_RECORDED = {"out", "overwrite", "rerun", "count", "sheet", "requests"}
 _PACKAGES = ("jax", "jaxlib", "flax", "numpy", "pillow", "av")
+# Flags that stand beside --requests only.
+MANY = ("batch", "fsdp", "coordinator", "processes", "process")
 # Settings of long videos only.
 _LONG = {"num_clips", "overlap_frames", "noise_recycle", "denoise_guidance"}
 
@@ -62,8 +64,11 @@ def add_process_flags(parser: Parser) -> None:
     group.add_argument("--process", type=int, metavar="I", help="which one this is, from 0")
 
 
-def sampling_parser(command: str, description: str, long_videos: bool = False) -> Parser:
-    """The flags that `generate` and `edit` have in common, and those of long videos."""
+def sampling_parser(command: str, description: str, many: bool, long_videos: bool = False) -> Parser:
+    """The flags that `generate` and `edit` have in common, and those of long videos.
+
+    `many`: for --requests, where a prompt is not required, as each request has its own.
+    """
     parser = Parser(
         prog=f"python -m magdiff_jax.{command}",
         description=description,
@@ -71,7 +76,7 @@ def sampling_parser(command: str, description: str, long_videos: bool = False) -
         allow_abbrev=False,
     )
     parser.add_argument("--model", type=Path, required=True, metavar="DIR", help="MagDiff folder")
-    parser.add_argument("--prompt", required=True, metavar="TEXT", help="what the video shows")
+    parser.add_argument("--prompt", required=not many, metavar="TEXT", help="what the video shows")
     parser.add_argument(
         "--out",
         type=Path,
@@ -107,7 +112,30 @@ def sampling_parser(command: str, description: str, long_videos: bool = False) -
             group.add_argument(
                 _flag(_name(field)), type=kind, default=field.default, metavar=kind.__name__.upper(), help=help
             )
+    group = parser.add_argument_group("many videos")
+    group.add_argument(
+        "--requests",
+        type=Path,
+        metavar="FILE.jsonl",
+        help='make one for each line, {"id": NAME, "prompt": TEXT, "seed": 7, …}, into the folder --out, and go on '
+        "where an earlier run stopped; paths start at the file's folder; flags given here hold where a line has none",
+    )
+    group.add_argument(
+        "--batch",
+        type=int,
+        metavar="N",
+        help="requests that are worked on at once in each process (default: one a device)",
+    )
+    group.add_argument(
+        "--fsdp", type=int, metavar="N", help="share the parameters out among so many devices (default: 1)"
+    )
+    add_process_flags(parser)
     return parser
+
+
+def asks_for_many(arguments: list[str]) -> bool:
+    """Whether --requests is among a command's flags."""
+    return any(argument.split("=")[0] == "--requests" for argument in arguments)
 
 
 def parse(parser: Parser, arguments: list[str]) -> tuple[argparse.Namespace, dict[str, Any]]:
@@ -119,11 +147,16 @@ def parse(parser: Parser, arguments: list[str]) -> tuple[argparse.Namespace, dic
     first = Parser(add_help=False, allow_abbrev=False)
     first.add_argument("--rerun", type=Path)
     path = first.parse_known_args(arguments)[0].rerun
-    if path is None:
-        return parser.parse_args(arguments), {}
-    record = _read_record(path, parser.prog)
-    flags = [f"{_flag(name)}={value}" for name, value in record["arguments"].items() if value is not None]
-    return parser.parse_args([*flags, *arguments]), record
+    record = {} if path is None else _read_record(path, parser.prog)
+    args = parser.parse_args([*as_flags(record.get("arguments", {})), *arguments])
+    if lonely := [name for name in MANY if getattr(args, name) is not None]:
+        raise UserError(f"--{lonely[0]} belongs to --requests")
+    return args, record
+
+
+def as_flags(values: Mapping[str, Any]) -> list[str]:
+    """Flags as they are typed, from their values by name; None: left out."""
+    return [f"{_flag(name)}={value}" for name, value in values.items() if value is not None]
 
 
 def settings_of(args: argparse.Namespace) -> Settings:
@@ -147,17 +180,22 @@ def numbered(out: Path, count: int) -> list[Path]:
     return [out] if count == 1 else [out.with_name(f"{out.stem}-{i + 1}{out.suffix}") for i in range(count)]
 
 
-def check_request(args: argparse.Namespace, count: int = 1) -> None:
-    """Check what can be known from the flags alone.
-
-    Raises:
-        UserError: a count below one, or an output cannot be written, or is there and not to be replaced.
-        ConfigError: a seed out of range.
-    """
+def check_numbers(args: argparse.Namespace, count: int = 1) -> None:
+    """Raises UserError where a number below one makes no sense, ConfigError where a seed is out of range."""
     for name, value in (("count", count), ("frames", args.frames), ("height", args.height), ("width", args.width)):
         if value is not None and value < 1:
             raise UserError(f"--{name} {value}: must be at least 1")
     check_seeds(args.seed, count)
+
+
+def check_request(args: argparse.Namespace, count: int = 1) -> None:
+    """Check what can be known from the flags alone.
+
+    Raises:
+        UserError: as `check_numbers`, or an output cannot be written, or is there and not to be replaced.
+        ConfigError: a seed out of range.
+    """
+    check_numbers(args, count)
     for out in numbered(args.out, count):
         check_output(out, args.overwrite)
         for path in outputs_of(out, args.sheet)[1:]:
@@ -173,25 +211,44 @@ def write_outputs(
     """Write the video, its record and its contact sheet, and print their paths."""
     video_path, record_path, sheet_path = outputs_of(out, sheet is not None)
     write_video(video_path, frames, fps)
-    with replacing(record_path) as new:
-        new.write_text(json.dumps(record, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
+    write_record(record_path, record)
     if sheet is not None and sheet_path is not None:
         write_image(sheet_path, sheet)
     print(*(path for path in (video_path, record_path, sheet_path) if path is not None), sep="\n")
+
+
+def write_record(path: Path, record: Mapping[str, Any]) -> None:
+    with replacing(path) as new:
+        new.write_text(json.dumps(record, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
+
+
+def options_of(runs: Sequence[argparse.Namespace]) -> dict[str, Any]:
+    """What `MagDiff.generate` and `edit` take beside prompts and subjects, for runs that differ in no setting."""
+    return {
+        "negative_prompt": [args.negative_prompt for args in runs],
+        "seed": [args.seed for args in runs],
+        "height": runs[0].height,
+        "width": runs[0].width,
+        **settings_of(runs[0]).to_dict(),
+    }
+
+
+def arguments_of(args: argparse.Namespace) -> dict[str, Any]:
+    """The flags that a result follows from, as a record has them."""
+    return {
+        name: str(value.absolute()) if isinstance(value, Path) else value
+        for name, value in vars(args).items()
+        if name not in (*_NOT_RECORDED, *MANY)
+    }
 
 
 def make_record(parser: Parser, args: argparse.Namespace, inputs: Mapping[str, str]) -> dict[str, Any]:
     """All that a result follows from: flags, SHA-256 of the inputs and versions."""
     import jax
 
-    arguments = {
-        name: str(value.absolute()) if isinstance(value, Path) else value
-        for name, value in vars(args).items()
-        if name not in _NOT_RECORDED
-    }
     return {
         "command": parser.prog,
-        "arguments": arguments,
+        "arguments": arguments_of(args),
         "inputs": dict(inputs),
         "versions": {"magdiff_jax": __version__, **{name: metadata.version(name) for name in _PACKAGES}},
         "device": jax.devices()[0].device_kind,

@@ -40,7 +40,8 @@ class Denoiser:
         self._schedule = schedule
         # What a step gives is what the next one takes: where it lies must not change, or it would be compiled again.
         placed = unet.batch_sharding
-        placement = ANYWHERE if placed is None else make_placement(placed.mesh)
+        mesh: Any = None if placed is None else placed.mesh
+        placement = ANYWHERE if mesh is None else make_placement(mesh)
         condition = partial(unet.network.apply, method="condition", placement=placement)
         step = partial(guided_step, unet.network, schedule.prediction_type, placement)
         self._condition = jax.jit(condition, out_shardings=placed)
@@ -80,11 +81,10 @@ class Denoiser:
             UserError: an array that does not fit.
         """
         self._check(text, negative_text, subject, latents, keys)
-        latents = jnp.asarray(latents, jnp.float32)
         for part in fresh or ():
             require_shape("fresh", part, *latents.shape)
-        given = (text, negative_text, subject, latents, keys)
-        text, negative_text, subject, latents, keys = jax.device_put(given, self._unet.batch_sharding)
+        given: Any = (text, negative_text, subject, jnp.asarray(latents, jnp.float32), keys)
+        text, negative_text, subject, start, keys = jax.device_put(given, self._unet.batch_sharding)
         condition = self._condition(self._unet.params, *side_by_side((negative_text, *subject), (text, *subject)))
         if fresh is None:
             scale = fresh_scale(settings)
@@ -101,7 +101,7 @@ class Denoiser:
         def step_function(latents: Array, step: Steps, index: int) -> Array:
             return self._step(self._unet.params, condition, latents, step, guidance_scale, keys, index)
 
-        run = sample_clips(step_function, latents, further, steps, settings)
+        run = sample_clips(step_function, start, further, steps, settings)
         total = settings.steps * (1 + len(further))
         results: list[Latents] = []
         previous = jnp.zeros(())

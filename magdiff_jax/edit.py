@@ -5,23 +5,29 @@
 """
 
 import argparse
+from collections.abc import Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 
-from magdiff_jax import commands, runtime
+from magdiff_jax import commands, requests, runtime
 from magdiff_jax.media.masks import read_masks, whole_frame_if_empty
 from magdiff_jax.media.segment import parse_box, segment_box
 from magdiff_jax.media.sheet import contact_sheet
 from magdiff_jax.media.video import check_fps, read_video
+from magdiff_jax.requests import Source, Task
+
+if TYPE_CHECKING:
+    from magdiff_jax.pipeline import MagDiff
 
 
-def make_parser() -> commands.Parser:
-    parser = commands.sampling_parser("edit", __doc__ or "")
+def make_parser(many: bool = False) -> commands.Parser:
+    parser = commands.sampling_parser("edit", __doc__ or "", many)
     parser.add_argument(
-        "--video", type=Path, required=True, metavar="FILE|DIR", help="video, GIF or folder of pictures"
+        "--video", type=Path, required=not many, metavar="FILE|DIR", help="video, GIF or folder of pictures"
     )
-    masks = parser.add_mutually_exclusive_group(required=True)
+    masks = parser.add_mutually_exclusive_group(required=not many)
     masks.add_argument(
         "--masks",
         type=Path,
@@ -49,11 +55,43 @@ def subject_masks(frames: np.ndarray, args: argparse.Namespace) -> np.ndarray:
     return whole_frame_if_empty(masks)
 
 
+def check(args: argparse.Namespace) -> None:
+    if args.fps is not None:
+        check_fps(args.fps)
+    if args.subject_box is not None:
+        parse_box(args.subject_box)
+
+
+def read(args: argparse.Namespace, frames: int) -> Source:
+    clip = read_video(args.video, frames, args.start, args.stride)
+    fps = clip.fps if args.fps is None else args.fps
+    check_fps(fps)
+    return Source(clip.frames, subject_masks(clip.frames, args), fps)
+
+
+def make(
+    pipe: "MagDiff", runs: Sequence[argparse.Namespace], sources: Sequence[Source], progress: bool = True
+) -> np.ndarray:
+    return pipe.edit(
+        [args.prompt for args in runs],
+        [source.frames for source in sources],
+        [source.masks for source in sources],
+        progress=progress,
+        **commands.options_of(runs),
+    )
+
+
+TASK = Task(make_parser, ("video", "masks"), check, read, make)
+
+
 def main(arguments: list[str]) -> None:
+    if commands.asks_for_many(arguments):
+        return requests.run(TASK, arguments)
     parser = make_parser()
     args, recorded = commands.parse(parser, arguments)
     settings = commands.settings_of(args)
     commands.check_request(args)
+    check(args)
 
     runtime.prepare()
     from magdiff_jax.pipeline import MagDiff, plan
@@ -61,27 +99,15 @@ def main(arguments: list[str]) -> None:
 
     description = read_description(args.model)
     shape = plan(description, settings, args.frames, args.height, args.width)
-    clip = read_video(args.video, shape.frames, args.start, args.stride)
-    masks = subject_masks(clip.frames, args)
-    fps = clip.fps if args.fps is None else args.fps
-    check_fps(fps)
-    inputs = {**commands.digests(args, "video", "masks"), "model": description.fingerprint}
+    source = read(args, shape.frames)
+    inputs = {**commands.digests(args, *TASK.files), "model": description.fingerprint}
     commands.check_same(recorded, args, inputs)
     record = commands.make_record(parser, args, inputs)
 
     pipe = MagDiff.load(args.model, args.dtype)
-    frames = pipe.edit(
-        args.prompt,
-        clip.frames,
-        masks,
-        negative_prompt=args.negative_prompt,
-        seed=args.seed,
-        height=args.height,
-        width=args.width,
-        **settings.to_dict(),
-    )
-    sheet = contact_sheet(clip.frames, masks, frames, args.prompt) if args.sheet else None
-    commands.write_outputs(args.out, frames, fps, record, sheet)
+    (frames,) = make(pipe, [args], [source])
+    sheet = contact_sheet(source.frames, source.masks, frames, args.prompt) if args.sheet else None
+    commands.write_outputs(args.out, frames, source.fps, record, sheet)
 
 
 if __name__ == "__main__":

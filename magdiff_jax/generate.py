@@ -5,24 +5,30 @@
 """
 
 import argparse
+from collections.abc import Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 
-from magdiff_jax import commands, runtime
+from magdiff_jax import commands, requests, runtime
 from magdiff_jax.media.images import Picture, read_image
 from magdiff_jax.media.masks import alpha_mask, read_masks, whole_frame_if_empty
 from magdiff_jax.media.segment import parse_box, segment_box
 from magdiff_jax.media.sheet import contact_sheet
 from magdiff_jax.media.video import check_fps
+from magdiff_jax.requests import Source, Task
+
+if TYPE_CHECKING:
+    from magdiff_jax.pipeline import MagDiff
 
 # Frames a second of MagDiff's clips.
 FPS = 8.0
 
 
-def make_parser() -> commands.Parser:
-    parser = commands.sampling_parser("generate", __doc__ or "", long_videos=True)
-    parser.add_argument("--subject", type=Path, required=True, metavar="FILE", help="picture of the subject")
+def make_parser(many: bool = False) -> commands.Parser:
+    parser = commands.sampling_parser("generate", __doc__ or "", many, long_videos=True)
+    parser.add_argument("--subject", type=Path, required=not many, metavar="FILE", help="picture of the subject")
     masks = parser.add_mutually_exclusive_group()
     masks.add_argument(
         "--mask",
@@ -53,15 +59,43 @@ def subject_mask(picture: Picture, args: argparse.Namespace) -> np.ndarray:
     return whole_frame_if_empty(mask[None])[0]
 
 
+def check(args: argparse.Namespace) -> None:
+    check_fps(args.fps)
+    if args.subject_box is not None:
+        parse_box(args.subject_box)
+
+
+def read(args: argparse.Namespace, frames: int) -> Source:
+    picture = read_image(args.subject)
+    return Source(picture.rgb, subject_mask(picture, args), args.fps)
+
+
+def make(
+    pipe: "MagDiff", runs: Sequence[argparse.Namespace], sources: Sequence[Source], progress: bool = True
+) -> np.ndarray:
+    return pipe.generate(
+        [args.prompt for args in runs],
+        [source.frames for source in sources],
+        [source.masks for source in sources],
+        frames=runs[0].frames,
+        progress=progress,
+        **commands.options_of(runs),
+    )
+
+
+TASK = Task(make_parser, ("subject", "mask"), check, read, make)
+
+
 def main(arguments: list[str]) -> None:
+    if commands.asks_for_many(arguments):
+        return requests.run(TASK, arguments)
     parser = make_parser()
     args, recorded = commands.parse(parser, arguments)
     settings = commands.settings_of(args)
     commands.check_request(args, args.count)
-    check_fps(args.fps)
-    picture = read_image(args.subject)
-    mask = subject_mask(picture, args)
-    inputs = commands.digests(args, "subject", "mask")
+    check(args)
+    source = read(args, 1)
+    inputs = commands.digests(args, *TASK.files)
 
     runtime.prepare()
     from magdiff_jax.pipeline import MagDiff, plan
@@ -75,20 +109,10 @@ def main(arguments: list[str]) -> None:
 
     pipe = MagDiff.load(args.model, args.dtype)
     for seed, out in enumerate(commands.numbered(args.out, args.count), args.seed):
-        frames = pipe.generate(
-            args.prompt,
-            picture.rgb,
-            mask,
-            negative_prompt=args.negative_prompt,
-            seed=seed,
-            frames=args.frames,
-            height=args.height,
-            width=args.width,
-            **settings.to_dict(),
-        )
-        record["arguments"]["seed"] = seed
-        sheet = contact_sheet(picture.rgb, mask, frames, args.prompt) if args.sheet else None
-        commands.write_outputs(out, frames, args.fps, record, sheet)
+        args.seed = record["arguments"]["seed"] = seed
+        (frames,) = make(pipe, [args], [source])
+        sheet = contact_sheet(source.frames, source.masks, frames, args.prompt) if args.sheet else None
+        commands.write_outputs(out, frames, source.fps, record, sheet)
 
 
 if __name__ == "__main__":

@@ -236,9 +236,10 @@ class MagDiff:
             raise UserError(f"{len(negatives)} negative prompts and {len(seeds)} seeds for {batch} prompts")
         for each in seeds:
             check_seeds(each)
-        placed = self.unet.batch_sharding
-        if placed is not None and batch % batch_shards(placed.mesh):
-            raise UserError(f"{batch} prompts: must be a multiple of {batch_shards(placed.mesh)}, as the mesh has it")
+        if self.unet.batch_sharding is not None:
+            mesh: Any = self.unet.batch_sharding.mesh
+            if batch % batch_shards(mesh):
+                raise UserError(f"{batch} prompts: must be a multiple of {batch_shards(mesh)}, as the mesh shares out")
         if latents is not None:
             require_shape("latents", latents, batch, *self._latent_shape(shape))
         keys = noise.seed_keys(seeds)
@@ -324,8 +325,8 @@ def _batch(
 ) -> tuple[list[str], list[tuple[AnyArray, AnyArray | None]]]:
     """Prompts, and for each of them a subject and its mask. Raises UserError where their numbers differ."""
     prompts = [prompt] if isinstance(prompt, str) else list(prompt)
-    subjects = [subject] * len(prompts) if hasattr(subject, "shape") else list(subject)
-    masks = [mask] * len(prompts) if mask is None or hasattr(mask, "shape") else list(mask)
+    subjects: list[Any] = [subject] * len(prompts) if hasattr(subject, "shape") else list(subject)
+    masks: list[Any] = [mask] * len(prompts) if mask is None or hasattr(mask, "shape") else list(mask)
     if not len(prompts) == len(subjects) == len(masks):
         raise UserError(f"{len(prompts)} prompts, {len(subjects)} subjects and {len(masks)} masks: must be as many")
     return prompts, list(zip(subjects, masks, strict=True))

@@ -7,6 +7,7 @@ from types import FrameType
 from typing import Any
 
 import jax
+import orbax.checkpoint as ocp
 from jax.experimental import multihost_utils
 
 from magdiff_jax.errors import UserError
@@ -18,6 +19,8 @@ _ANNOUNCED = {
     "MEGASCALE_NUM_SLICES": ("", "1"),
     "JOBSET_NAME": ("",),
 }
+
+_YEAR = 365 * 24 * 3600
 
 
 def start(coordinator: str | None, processes: int | None, process: int | None) -> None:
@@ -45,6 +48,15 @@ def start(coordinator: str | None, processes: int | None, process: int | None) -
         raise UserError(
             f"the run's processes did not find each other ({reason}); check --coordinator, or set them by hand"
         ) from error
+
+
+def wait_for_all(name: str) -> None:
+    """Return when all processes of the run have come here, however long that takes.
+
+    Needed at the end of a run whose processes are not equally fast: JAX ends all that are still at work some minutes
+    after the first one has left.
+    """
+    ocp.multihost.sync_global_processes(name, timeout=_YEAR, processes=set(range(jax.process_count())))
 
 
 def is_announced(environment: Mapping[str, str]) -> bool:

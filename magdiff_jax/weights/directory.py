@@ -183,8 +183,11 @@ def _checked_files(folder: Path, name: str) -> Path:
 def _restore(path: Path, shapes: Params, arguments: Params) -> Params:
     import orbax.checkpoint as ocp
 
+    # Each process of several reads for itself, and waits for none.
+    alone = ocp.options.MultiprocessingOptions(jax.process_index(), {jax.process_index()})
+    handler = ocp.PyTreeCheckpointHandler(multiprocessing_options=alone)
     try:
-        with ocp.Checkpointer(ocp.PyTreeCheckpointHandler()) as checkpointer:
+        with ocp.Checkpointer(handler, multiprocessing_options=alone) as checkpointer:
             stored = flatten(checkpointer.metadata(path).item_metadata.tree)
             if sorted(_sizes(stored), key=str) == sorted(_sizes(flatten(shapes)), key=str):
                 return checkpointer.restore(path, args=ocp.args.PyTreeRestore(item=shapes, restore_args=arguments))

@@ -1,0 +1,300 @@
+"""Many runs of `generate` or `edit` from one file, over all devices and processes.
+
+A line of the file is a JSON object: `id`, which names the outputs, and the command's flags without their dashes,
+{"id": "cat-1", "prompt": "a cat on the beach", "subject": "cat.jpg", "seed": 7}. Each process takes every so manieth
+line and shares batches of them out among its own devices. What is complete is left as it is, so that the same command
+goes on where an earlier run stopped. Each output is one of a run of its own, but for rounding.
+"""
+
+import argparse
+import json
+import re
+import sys
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from itertools import islice
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+from tqdm import tqdm
+
+from magdiff_jax import commands, runtime
+from magdiff_jax.config import ConfigError
+from magdiff_jax.errors import UserError
+from magdiff_jax.media.images import write_image
+from magdiff_jax.media.sheet import contact_sheet
+from magdiff_jax.media.video import write_video
+
+# What a request is called: a plain file name on every system.
+_ID = re.compile(r"[A-Za-z0-9_-][A-Za-z0-9._-]{0,99}")
+# Flags of the whole run, which no request has of its own.
+_SHARED = {"model", "dtype", "out", "overwrite", "sheet", "rerun", "count", "requests", *commands.MANY}
+
+
+class Source(NamedTuple):
+    """What a video is made from.
+
+    Attributes:
+        frames: RGB in uint8: the subject's picture to generate, [height, width, 3], or a clip to edit, [frame, …].
+        masks: True where the subject is, of the same size.
+        fps: of the result.
+    """
+
+    frames: np.ndarray
+    masks: np.ndarray
+    fps: float
+
+
+class Task(NamedTuple):
+    """What is a command's own.
+
+    Attributes:
+        make_parser: of its flags; the argument: for --requests, where those of each video are not required.
+        files: flags that name what it reads.
+        check: raises UserError for flags that are wrong in themselves.
+        read: flags and a clip's frames → what a video is made from. Raises UserError.
+        make: model, flags of some runs and their sources → videos, [run, frame, height, width, 3].
+    """
+
+    make_parser: Callable[[bool], commands.Parser]
+    files: tuple[str, ...]
+    check: Callable[[argparse.Namespace], None]
+    read: Callable[[argparse.Namespace, int], Source]
+    make: Callable[..., np.ndarray]
+
+
+class Request(NamedTuple):
+    """One line of the file.
+
+    Attributes:
+        place: file and line, for errors.
+        args: the flags of a run of its own.
+    """
+
+    id: str
+    place: str
+    args: argparse.Namespace
+
+
+def read_requests(path: Path, task: Task, arguments: list[str], out: Path) -> list[Request]:
+    """Read and check all lines of a file.
+
+    Args:
+        path: of the file; its folder is where relative paths in it start.
+        task: whose requests they are.
+        arguments: flags that hold where a line has none.
+        out: folder of the outputs.
+
+    Raises:
+        UserError: naming the first line that is wrong.
+    """
+    try:
+        lines = path.read_text(encoding="utf-8").splitlines()
+    except (OSError, UnicodeDecodeError) as error:
+        raise UserError(
+            f"--requests {path}: {getattr(error, 'strerror', None) or 'not UTF-8'}; check the path"
+        ) from None
+    parser = task.make_parser(False)
+    requests: list[Request] = []
+    lines_of: dict[str, int] = {}
+    for number, line in enumerate(lines, 1):
+        if not line.strip():
+            continue
+        place = f"{path}, line {number}"
+        with _named(place):
+            values = _parse(line)
+            # Some systems do not tell capitals from small letters.
+            key = values["id"].lower()
+            if key in lines_of:
+                raise UserError(f"id {values['id']!r} stands in line {lines_of[key]} already; each needs its own")
+            lines_of[key] = number
+            requests.append(Request(values["id"], place, _flags(parser, arguments, values, path.parent, out)))
+            commands.settings_of(requests[-1].args)
+            commands.check_numbers(requests[-1].args)
+            task.check(requests[-1].args)
+    if not requests:
+        raise UserError(f"--requests {path}: holds no requests")
+    return requests
+
+
+def _parse(line: str) -> dict[str, Any]:
+    try:
+        values = json.loads(line)
+    except (ValueError, RecursionError):
+        raise UserError('not JSON; write one object a line, {"id": "cat-1", "prompt": …}') from None
+    if not isinstance(values, dict):
+        raise UserError('no JSON object; write {"id": "cat-1", "prompt": …}')
+    name = values.get("id")
+    if not isinstance(name, str) or not _ID.fullmatch(name):
+        raise UserError(f"id = {name!r}: must be up to 100 letters, digits, dots, _ and -, the first one no dot")
+    return values
+
+
+def _flags(
+    parser: commands.Parser, arguments: list[str], values: dict[str, Any], folder: Path, out: Path
+) -> argparse.Namespace:
+    """The flags of one request."""
+    own = {name: value for name, value in values.items() if name != "id"}
+    for name, value in own.items():
+        if isinstance(value, dict | list | bool):
+            raise UserError(f"{name} = {value!r}: must be a text or a number")
+        if name in _SHARED:
+            raise UserError(f"{name} is the same for all requests; give it as the flag --{name}")
+    target = f"--out={out / values['id']}.mp4"
+    args = parser.parse_args([*arguments, *commands.as_flags(own), target])
+    for name in own:
+        if isinstance(path := getattr(args, name, None), Path):
+            setattr(args, name, folder / path)
+    return args
+
+
+def run(task: Task, arguments: list[str]) -> None:
+    """A command with --requests.
+
+    Raises:
+        UserError: a mistake in the flags or the file, before anything is made; at the end, where requests failed.
+        ConfigError: devices that do not fit --batch and --fsdp.
+    """
+    parser = task.make_parser(True)
+    shared = parser.parse_args(arguments)
+    for name in ("batch", "fsdp"):
+        if (number := getattr(shared, name)) is not None and number < 1:
+            raise UserError(f"--{name} {number}: must be at least 1")
+    if shared.rerun is not None or getattr(shared, "count", 1) != 1:
+        raise UserError("--requests goes without --rerun and --count: each request is one run")
+    requests = read_requests(shared.requests, task, arguments, shared.out)
+
+    runtime.prepare()
+    import jax
+
+    from magdiff_jax.pipeline import MagDiff, plan
+    from magdiff_jax.training import distributed
+    from magdiff_jax.training.mesh import MeshConfig, batch_shards, make_mesh
+    from magdiff_jax.weights.directory import read_description
+
+    # ---------------------------------------------------------------- all mistakes show here, in every process
+    description = read_description(shared.model)
+    groups: dict[Any, list[Request]] = {}
+    finished = set()
+    for request in requests:
+        with _named(request.place):
+            settings, args = commands.settings_of(request.args), request.args
+            shape = plan(description, settings, args.frames, args.height, args.width)
+            groups.setdefault((shape, settings), []).append(request)
+            if _is_finished(request, task, parser.prog, description.fingerprint):
+                finished.add(request.id)
+    try:
+        shared.out.mkdir(exist_ok=True)
+    except OSError as error:
+        raise UserError(f"--out {shared.out}: {error.strerror}; name a new folder, or one of an earlier run") from None
+
+    # ---------------------------------------------------------------- this process's share
+    for old in (shared.out / "failed.jsonl", *shared.out.glob("failed-[0-9]*.jsonl")):
+        old.unlink(missing_ok=True)
+    distributed.start(shared.coordinator, shared.processes, shared.process)
+    process, processes = jax.process_index(), jax.process_count()
+    own = {request.id for request in requests[process::processes]}
+    mesh = make_mesh(MeshConfig(data=-1, fsdp=shared.fsdp or 1), jax.local_devices())
+    size = shared.batch or batch_shards(mesh)
+    if size % batch_shards(mesh):
+        raise UserError(f"--batch {size}: must be a multiple of {batch_shards(mesh)}, the devices that share it")
+    failures = Failures(shared.out / ("failed.jsonl" if processes == 1 else f"failed-{process}.jsonl"))
+
+    # ---------------------------------------------------------------- work
+    pipe = MagDiff.load(shared.model, shared.dtype, mesh) if own - finished else None
+    with tqdm(total=len(own), initial=len(own & finished), desc="requests", unit="video", disable=None) as bar:
+        for (shape, _), group in groups.items():
+            waiting = [request for request in group if request.id in own - finished]
+            readable = _read(waiting, task, shape.frames, failures, bar)
+            while batch := list(islice(readable, size)):
+                # The last batch is filled up, so that its program is that of the others.
+                full = batch + batch[-1:] * (size - len(batch))
+                videos = task.make(pipe, [r.args for r, _ in full], [source for _, source in full], progress=False)
+                for (request, source), video in zip(batch, videos, strict=False):
+                    inputs = {**commands.digests(request.args, *task.files), "model": description.fingerprint}
+                    _write(request, source, video, commands.make_record(parser, request.args, inputs))
+                    bar.update()
+    distributed.wait_for_all("requests")
+    done = len(own) - len(own & finished) - failures.count
+    print(f"{shared.out}: {done} made, {len(own & finished)} were there")
+    if failures.count:
+        raise UserError(f"{failures.count} of {len(own)} requests failed; see {failures.path}")
+
+
+class Failures:
+    """A file with a line for each request that failed, {"id": …, "error": …}; there is none without."""
+
+    def __init__(self, path: Path):
+        self.path = path
+        self.count = 0
+
+    def add(self, request: Request, error: UserError) -> None:
+        """Tell of a failure."""
+        self.count += 1
+        tqdm.write(f"failed: {request.id}: {error}", file=sys.stderr)
+        with self.path.open("a", encoding="utf-8") as file:
+            file.write(json.dumps({"id": request.id, "error": str(error)}, ensure_ascii=False) + "\n")
+
+
+def _read(
+    requests: Sequence[Request], task: Task, frames: int, failures: Failures, bar: tqdm
+) -> Iterator[tuple[Request, Source]]:
+    """What can be read, one after the other."""
+    for request in requests:
+        try:
+            source = task.read(request.args, frames)
+        except UserError as error:
+            failures.add(request, error)
+            bar.update()
+        else:
+            yield request, source
+
+
+def _is_finished(request: Request, task: Task, command: str, fingerprint: str) -> bool:
+    """Whether a request's outputs are there and complete; see `_write`.
+
+    Raises:
+        UserError: something else has the place of one, and is not to be replaced.
+    """
+    video, record, sheet = commands.outputs_of(request.args.out, request.args.sheet)
+    outputs = [path for path in (video, record, sheet) if path is not None]
+    there = [path for path in outputs if path.exists()]
+    if not there:
+        return False
+    try:
+        inputs = commands.digests(request.args, *task.files)
+    except UserError:
+        return False  # reading it fails too, and is told then
+    follows_from = {
+        "command": command,
+        "arguments": commands.arguments_of(request.args),
+        "inputs": {**inputs, "model": fingerprint},
+    }
+    try:
+        stored = json.loads(record.read_text(encoding="utf-8"))
+        is_same = all(stored[name] == value for name, value in follows_from.items())
+    except (OSError, ValueError, LookupError, TypeError):
+        is_same = False
+    if not is_same and not request.args.overwrite:
+        raise UserError(f"{there[0]} is of another request or model; choose another id or --out, or add --overwrite")
+    return is_same and there == outputs
+
+
+def _write(request: Request, source: Source, frames: np.ndarray, record: dict[str, Any]) -> None:
+    """The video comes last: a record without it is of a run that was stopped, and a video without a record not ours."""
+    video_path, record_path, sheet_path = commands.outputs_of(request.args.out, request.args.sheet)
+    video_path.unlink(missing_ok=True)
+    commands.write_record(record_path, record)
+    if sheet_path is not None:
+        write_image(sheet_path, contact_sheet(source.frames, source.masks, frames, request.args.prompt))
+    write_video(video_path, frames, source.fps)
+
+
+@contextmanager
+def _named(place: str) -> Iterator[None]:
+    """Errors say where in the file they come from."""
+    try:
+        yield
+    except (UserError, ConfigError) as error:
+        raise UserError(f"{place}: {error}") from None
