@@ -84,7 +84,7 @@ def main(arguments: list[str]) -> None:
     # ---------------------------------------------------------------- restore, loop
     with (
         Checkpoints(args.workdir / "checkpoints", config.checkpoints.keep) as checkpoints,
-        Feed(trainer, tokenizer.ids, frozen, constants, start) as feed,
+        Feed(trainer, tokenizer.ids, frozen, start) as feed,
         Profiler(args.workdir / "profile", args.profile) as profiler,
         distributed.Preemption() as preemption,
     ):

@@ -12,7 +12,6 @@ import dataclasses
 import hashlib
 import json
 from collections.abc import Mapping, Sequence
-from functools import cached_property
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -31,6 +30,8 @@ from magdiff_jax.weights.files import parse_safetensors, read_json, sha256
 
 MARK = "cache.json"
 FORMAT = "magdiff_jax cache 1"
+# Of an example these follow from its position, which is another one in each pass.
+_LEFT_OUT: Any = {"unprompted": None, "positions": None}
 AGAIN = "delete it and run python -m magdiff_jax.cache again"
 
 
@@ -118,7 +119,7 @@ def check_same(folder: Path, config: CacheConfig, ours: Mapping[str, Any]) -> No
 def _difference(one: Any, other: Any) -> list[str]:
     if not isinstance(one, Mapping) or not isinstance(other, Mapping):
         return []
-    key = next(key for key in sorted({*one, *other}) if one.get(key) != other.get(key))
+    key = next(key for key in (*one, *other) if one.get(key) != other.get(key))
     return [key, *_difference(one.get(key), other.get(key))]
 
 
@@ -131,8 +132,8 @@ def abstract_encoded(trainer: Trainer) -> Encoded:
 
 
 def to_arrays(encoded: Encoded) -> dict[str, Any]:
-    """All arrays but the positions, by name."""
-    leaves, _ = jax.tree_util.tree_flatten_with_path(encoded._replace(positions=None))  # type: ignore[arg-type]
+    """The encoders' own arrays, by name."""
+    leaves, _ = jax.tree_util.tree_flatten_with_path(encoded._replace(**_LEFT_OUT))
     return {jax.tree_util.keystr(path, simple=True, separator="/"): leaf for path, leaf in leaves}
 
 
@@ -143,7 +144,7 @@ def to_record(arrays: Mapping[str, np.ndarray], identifier: str, prompt: str) ->
 
 
 class CachedSource:
-    """A cache's examples, without positions, by their place.
+    """A cache's examples by their place, without what follows from positions.
 
     Raises:
         UserError: when one is read, that its file is damaged.
@@ -154,29 +155,35 @@ class CachedSource:
         self._config = config
         self._files = config.files(folder)
         self._arrays = to_arrays(like)
-        self._structure = jax.tree.structure(like._replace(positions=None))  # type: ignore[arg-type]
+        self._readers: dict[int, Any] = {}
+        self._structure = jax.tree.structure(like._replace(**_LEFT_OUT))
 
     def __len__(self) -> int:
         return self._config.examples
 
     def __getitem__(self, index: int) -> Cached:
-        file = self._files[index // self._config.examples_per_file]
+        file, place = divmod(index, self._config.examples_per_file)
         try:
-            values = parse_safetensors(self._records[index])
+            values = parse_safetensors(self._reader(file)[place])
             identifier, prompt = (values.pop(name).tobytes().decode() for name in ("id", "prompt"))
             found = {name: (value.dtype, value.shape) for name, value in values.items()}
             if found != {name: (leaf.dtype, leaf.shape[1:]) for name, leaf in self._arrays.items()}:
                 raise ValueError("a record holds other arrays")
         except (RuntimeError, IndexError, KeyError, ValueError) as error:  # ArrayRecord's, and ours
-            raise UserError(f"{file}: damaged ({' '.join(str(error).split())[:200]}); {AGAIN}") from None
+            raise UserError(f"{self._files[file]}: damaged ({' '.join(str(error).split())[:200]}); {AGAIN}") from None
         encoded = jax.tree.unflatten(self._structure, [values[name] for name in self._arrays])
         return Cached(encoded, (identifier,), (prompt,))
 
-    @cached_property
-    def _records(self) -> Any:
+    def _reader(self, file: int) -> Any:
         from array_record.python.array_record_data_source import ArrayRecordDataSource
 
-        return ArrayRecordDataSource([str(file) for file in self._files])
+        # One for each file, so that it is known which one is damaged.
+        if file not in self._readers:
+            reader = ArrayRecordDataSource([str(self._files[file])])
+            if len(reader) != (size := self._config.size(file)):
+                raise ValueError(f"it has {len(reader)} records and not {size}")
+            self._readers[file] = reader
+        return self._readers[file]
 
 
 # Reading
@@ -210,13 +217,12 @@ def read_description(folder: Path) -> CacheConfig:
         raise UserError(f"{folder / MARK}: {error}; {AGAIN}") from None
 
 
-def cached_loader(trainer: Trainer, start: Path, no_text: np.ndarray, process: int, processes: int) -> Loader[Cached]:
+def cached_loader(trainer: Trainer, start: Path, process: int, processes: int) -> Loader[Cached]:
     """The loader of a run with a cache; its state is that of a run without.
 
     Args:
         trainer: of the run.
         start: MagDiff folder that the run started from.
-        no_text: tokens of the empty prompt, [token, channel].
         process: see `make_loader`.
         processes: see `make_loader`.
 
@@ -236,21 +242,18 @@ def cached_loader(trainer: Trainer, start: Path, no_text: np.ndarray, process: i
     first = grain.MapDataset.source(source)
     later = first.seed(loader.seed).shuffle() if loader.shuffle else first
     stream = grain.MapDataset.concatenate([first, later.repeat()[: ENDLESS - len(first)]])
-    return Loader(loader, stream.map_with_index(_Example(loader, no_text)), _join, process, processes)
+    return Loader(loader, stream.map_with_index(_Example(loader)), _join, process, processes)
 
 
 class _Example:
     """Makes the example at a position from a cached one."""
 
-    def __init__(self, config: LoaderConfig, no_text: np.ndarray):
+    def __init__(self, config: LoaderConfig):
         self._config = config
-        self._no_text = no_text
 
     def __call__(self, position: int, cached: Cached) -> Cached:
-        arrays: dict[str, Any] = {"positions": halves(np.array(position, np.int64))}
-        prompts = cached.prompts
-        if drops_prompt(self._config, position):
-            arrays["text"], prompts = self._no_text, ("",)
+        prompts = ("",) if drops_prompt(self._config, position) else cached.prompts
+        arrays: Any = {"unprompted": np.array(prompts == ("",)), "positions": halves(np.array(position, np.int64))}
         return Cached(cached.encoded._replace(**arrays), cached.ids, prompts)
 
 

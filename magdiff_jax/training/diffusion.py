@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Float, Int, Key, UInt8, UInt32
+from jaxtyping import Array, Bool, Float, Int, Key, UInt8, UInt32
 
 from magdiff_jax.conditioning import draw_latents, to_pixels
 from magdiff_jax.cutout import BLACK
@@ -31,12 +31,16 @@ TIMESTEP, NOISE, LATENTS, DROPOUT, SUBJECTS = range(5)
 
 
 class Inputs(NamedTuple):
-    """The arrays of a `Batch`, with positions in two halves of 32 bits, as JAX has no others."""
+    """The arrays of a `Batch`, with positions in two halves of 32 bits, as JAX has no others.
+
+    `unprompted`: whose prompt is empty, as it is where it was dropped.
+    """
 
     frames: UInt8[Array, "batch frame height width 3"]
     subjects: tuple[UInt8[Array, "batch shown _height _width 3"], ...]
     image_prompts: UInt8[Array, "batch shown crop crop 3"]
     tokens: Int[Array, "batch token"]
+    unprompted: Bool[Array, " batch"]
     positions: UInt32[Array, "batch 2"]
 
 
@@ -55,6 +59,7 @@ class Encoded(NamedTuple):
         subjects: of the subject's, for each level of HFA's pyramid, [batch, shown, …].
         vision: the vision tower's tokens of the image prompts; of shape [batch, 0, 0, 0] without APA.
         text: the prompts' tokens.
+        unprompted: see `Inputs`; for these `Constants.no_text` is taken, whatever stands in `text`.
         positions: of the examples, see `Inputs`.
     """
 
@@ -62,6 +67,7 @@ class Encoded(NamedTuple):
     subjects: tuple[Posterior, ...]
     vision: Float[Array, "batch shown token width"]
     text: Float[Array, "batch token channel"]
+    unprompted: Bool[Array, " batch"]
     positions: UInt32[Array, "batch 2"]
 
 
@@ -81,7 +87,8 @@ class Constants(NamedTuple):
 
 def to_inputs(batch: Batch) -> Inputs:
     """A batch of the loader's, for the device: NumPy arrays yet."""
-    arrays: Any = batch.frames, batch.subjects, batch.image_prompts, batch.tokens, halves(batch.positions)
+    unprompted = np.array([not prompt for prompt in batch.prompts])
+    arrays: Any = batch.frames, batch.subjects, batch.image_prompts, batch.tokens, unprompted, halves(batch.positions)
     return Inputs(*arrays)
 
 
@@ -127,6 +134,7 @@ class Diffusion:
             ),
             vision,
             self._read(frozen, inputs.tokens),
+            inputs.unprompted,
             inputs.positions,
         )
 
@@ -192,7 +200,8 @@ class Diffusion:
         timesteps = jax.vmap(lambda key: jax.random.randint(jax.random.fold_in(key, TIMESTEP), (), 0, total))(keys)
         alpha = jnp.asarray(alphas_cumprod(self._schedule), jnp.float32)[timesteps]
         drawn = noise.normal(keys, NOISE, clean.shape[1:])
-        condition = self.condition(params, encoded, constants, keys, encoded.text)
+        text = jnp.where(encoded.unprompted[:, None, None], constants.no_text, encoded.text)
+        condition = self.condition(params, encoded, constants, keys, text)
         prediction = self.networks["unet"].apply(
             to_params("unet", params),
             add_noise(clean, drawn, alpha),

@@ -4,11 +4,9 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
-import numpy as np
-
 from magdiff_jax.data.loader import Loader, LoaderConfig, Tokenize, make_loader
 from magdiff_jax.training.cache import Cached, cached_loader
-from magdiff_jax.training.diffusion import Constants, Inputs, to_inputs
+from magdiff_jax.training.diffusion import Inputs, to_inputs
 from magdiff_jax.training.leaves import Leaves
 from magdiff_jax.training.mesh import share_of_batch, to_global
 from magdiff_jax.training.trainer import Trainer
@@ -32,13 +30,12 @@ class Feed:
     With a cache they come from there, else the frozen encoders run for each.
     """
 
-    def __init__(self, trainer: Trainer, tokenize: Tokenize, frozen: Leaves, constants: Constants | None, start: Path):
+    def __init__(self, trainer: Trainer, tokenize: Tokenize, frozen: Leaves, start: Path):
         """
         Args:
             trainer: of the run.
             tokenize: see `make_loader`.
             frozen: parameters.
-            constants: see `Trainer.make_constants`.
             start: MagDiff folder that the run started from.
 
         Raises:
@@ -49,9 +46,7 @@ class Feed:
         self._images = config.images
         self._loaders: dict[str, Loader[Any]] = {}
         if config.cache:
-            assert constants is not None  # there is no cache for other objectives
-            no_text = np.asarray(constants.no_text)[0]
-            self._loaders["clips"] = cached_loader(trainer, start, no_text, *share_of_batch(trainer.mesh))
+            self._loaders["clips"] = cached_loader(trainer, start, *share_of_batch(trainer.mesh))
         else:
             self._loaders["clips"] = _loader(trainer, trainer.loader_config(), tokenize)
         if config.images.share:

@@ -125,6 +125,7 @@ class Trainer:
             tuple(array(jnp.uint8, shown, *size, 3) for size in self.level_sizes()),
             array(jnp.uint8, shown, loader.clip_crop, loader.clip_crop, 3),
             array(jnp.int32, self.text_length),
+            array(jnp.bool_),
             array(jnp.uint32, 2),
         )
 
