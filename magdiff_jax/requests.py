@@ -202,7 +202,9 @@ def run(task: Task, arguments: list[str]) -> None:
     failures = Failures(shared.out / ("failed.jsonl" if processes == 1 else f"failed-{process}.jsonl"))
 
     # ---------------------------------------------------------------- work
-    pipe = MagDiff.load(shared.model, shared.dtype, mesh) if own - finished else None
+    # On one device a request alone in its batch goes through the very programs of a run of its own.
+    several = mesh if mesh.size > 1 else None
+    pipe = MagDiff.load(shared.model, shared.dtype, several) if own - finished else None
     with tqdm(total=len(own), initial=len(own & finished), desc="requests", unit="video", disable=None) as bar:
         for (shape, _), group in groups.items():
             waiting = [request for request in group if request.id in own - finished]

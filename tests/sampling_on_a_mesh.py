@@ -1,0 +1,52 @@
+"""Run in a process of its own: a batch on four devices, the parameters shared out among two.
+
+python tests/sampling_on_a_mesh.py MODEL PICTURE FOUND.npz
+"""
+
+import sys
+from typing import Any
+
+import jax
+import numpy as np
+
+from magdiff_jax import MagDiff, UserError
+from magdiff_jax.media.images import read_image
+from magdiff_jax.training.mesh import MeshConfig, make_mesh
+
+OPTIONS: dict[str, Any] = {"steps": 3, "eta": 0.5, "progress": False}
+
+
+def make_batch(picture: np.ndarray) -> tuple[list[str], list[np.ndarray], list[str], list[int]]:
+    """Prompts, subjects, negative prompts and seeds of four videos."""
+    return (
+        ["a cat", "a fox", "a dog on the beach", "a cat in the snow"],
+        [picture, picture[:, ::-1], picture[::-1], picture[50:, 50:]],
+        ["", "rain", "", "a dog"],
+        [7, 1, 9, 3],
+    )
+
+
+def main(model: str, picture: str, found: str) -> None:
+    prompts, subjects, negatives, seeds = make_batch(read_image(picture).rgb)
+    pipe = MagDiff.load(model, mesh=make_mesh(MeshConfig(data=2, fsdp=2), jax.devices()))
+    latents: list[jax.Array] = []
+    frames = pipe.generate(
+        prompts,
+        subjects,
+        negative_prompt=negatives,
+        seed=seeds,
+        on_step=lambda clip, step, now: latents.append(now),
+        **OPTIONS,
+    )
+    complaint = ""
+    try:
+        pipe.generate(prompts[:3], subjects[:3], **OPTIONS)
+    except UserError as error:
+        complaint = str(error)
+    leaves = jax.tree.leaves(pipe.unet.params)
+    share = sum(leaf.addressable_shards[0].data.nbytes for leaf in leaves) / sum(leaf.nbytes for leaf in leaves)
+    np.savez(found, frames=frames, latents=np.asarray(latents[-1]), share=share, complaint=complaint)
+
+
+if __name__ == "__main__":
+    main(*sys.argv[1:])
