@@ -212,9 +212,10 @@ def run(task: Task, arguments: list[str]) -> None:
             while batch := list(islice(readable, size)):
                 # The last batch is filled up, so that its program is that of the others.
                 full = batch + batch[-1:] * (size - len(batch))
-                videos = task.make(pipe, [r.args for r, _ in full], [source for _, source in full], progress=False)
-                for (request, source), video in zip(batch, videos, strict=False):
-                    inputs = {**commands.digests(request.args, *task.files), "model": description.fingerprint}
+                runs, sources = [request.args for request, *_ in full], [source for _, source, _ in full]
+                videos = task.make(pipe, runs, sources, progress=False)
+                for (request, source, inputs), video in zip(batch, videos, strict=False):
+                    inputs["model"] = description.fingerprint
                     _write(request, source, video, commands.make_record(parser, request.args, inputs))
                     bar.update()
     distributed.wait_for_all("requests")
@@ -241,16 +242,16 @@ class Failures:
 
 def _read(
     requests: Sequence[Request], task: Task, frames: int, failures: Failures, bar: tqdm
-) -> Iterator[tuple[Request, Source]]:
-    """What can be read, one after the other."""
+) -> Iterator[tuple[Request, Source, dict[str, str]]]:
+    """What can be read, one after the other, with its files' SHA-256."""
     for request in requests:
         try:
-            source = task.read(request.args, frames)
+            source, inputs = task.read(request.args, frames), commands.digests(request.args, *task.files)
         except UserError as error:
             failures.add(request, error)
             bar.update()
         else:
-            yield request, source
+            yield request, source, inputs
 
 
 def _is_finished(request: Request, task: Task, command: str, fingerprint: str) -> bool:

@@ -40,7 +40,8 @@ def test_help_is_complete_and_comes_at_once(command: str) -> None:
         "generate": "--subject --mask --subject-box --frames --fps --count --num-clips --overlap-frames",
         "edit": "--video --masks --subject-box --frames --start --stride --fps",
     }
-    for flag in f"{common} {own[command]} --steps --guidance --eta --noise-correlation".split():
+    many = "--requests --batch --fsdp --coordinator --processes --process"
+    for flag in f"{common} {own[command]} --steps --guidance --eta --noise-correlation {many}".split():
         assert f"\n  {flag} " in shown.stdout
     assert ("--num-clips" in shown.stdout) == (command == "generate")
     assert f"python -m magdiff_jax.{command}" in shown.stdout
