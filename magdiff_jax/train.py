@@ -78,10 +78,8 @@ def main(arguments: list[str]) -> None:
     if first:
         with replacing(args.workdir / "parameters.txt") as new:
             new.write_text(overview.listing(params, frozen), encoding="utf-8")
-    state = trainer.make_state(params)
-    del params  # the state owns them from here on
 
-    # ---------------------------------------------------------------- restore, loop
+    # ---------------------------------------------------------------- state, data, loop
     with (
         Checkpoints(args.workdir / "checkpoints", config.checkpoints.keep) as checkpoints,
         Feed(trainer, tokenizer.ids, frozen, start) as feed,
@@ -89,11 +87,13 @@ def main(arguments: list[str]) -> None:
         distributed.Preemption() as preemption,
     ):
         validation = Validation(trainer, tokenizer.ids)
-        done, loss = 0, None
         if (restored := checkpoints.restore(trainer.abstract_state())) is not None:
-            done, state = restored.step, restored.state
+            done, state, loss = restored.step, restored.state, restored.extra["validation_loss"]
             feed.set_state(restored.extra["data"])
             say(f"going on from step {done} of {config.steps}", file=sys.stderr)
+        else:
+            done, state, loss = 0, trainer.make_state(params), None
+        del params, restored  # the state has them
 
         def save(step: int) -> None:
             extra = {"data": feed.get_state(), "config": config.to_dict(), "validation_loss": loss}

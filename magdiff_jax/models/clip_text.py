@@ -4,6 +4,7 @@ import jax
 from flax import nnx
 from jaxtyping import Array, Float, Int
 
+from magdiff_jax.models import ops
 from magdiff_jax.models.attention import Tokens, merge_heads, split_heads
 from magdiff_jax.models.configs import ClipTextConfig
 from magdiff_jax.models.layers import LayerNorm, Linear, gelu
@@ -29,7 +30,7 @@ class CausalAttention(nnx.Module):
 
     def __call__(self, x: Tokens) -> Tokens:
         query, key, value = (split_heads(p(x), self.heads) for p in (self.q_proj, self.k_proj, self.v_proj))
-        return self.out_proj(merge_heads(jax.nn.dot_product_attention(query, key, value, is_causal=True)))
+        return self.out_proj(merge_heads(ops.attention(query, key, value, causal=True)))
 
 
 class MLP(nnx.Module):

@@ -4,6 +4,8 @@
 topology, say) gets that machine's form. Figures are in `docs/performance.md`.
 """
 
+from functools import partial
+
 import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
@@ -19,22 +21,35 @@ def attention(
     query: Float[Array, "batch queries heads dim"],
     key: Float[Array, "batch keys heads dim"],
     value: Float[Array, "batch keys heads dim"],
+    *,
+    causal: bool = False,
 ) -> Float[Array, "batch queries heads dim"]:
-    """softmax(query · keyᵀ / √dim) · value, the softmax in float32 (Vaswani et al. 2017, eq. 1)."""
-    return jax.lax.platform_dependent(query, key, value, cpu=_attention_cpu, default=jax.nn.dot_product_attention)
+    """softmax(query · keyᵀ / √dim) · value, the softmax in float32 (Vaswani et al. 2017, eq. 1).
+
+    `causal`: query i takes no notice of the keys after i.
+    """
+    return jax.lax.platform_dependent(
+        query,
+        key,
+        value,
+        cpu=partial(_attention_cpu, causal=causal),
+        default=partial(jax.nn.dot_product_attention, is_causal=causal),
+    )
 
 
-def _attention_cpu(query: Array, key: Array, value: Array) -> Array:
+def _attention_cpu(query: Array, key: Array, value: Array, causal: bool) -> Array:
     batch, queries, heads, _ = query.shape
     if batch > 1 and heads * queries * key.shape[1] >= LARGE_SCORES:
-        return jax.lax.map(lambda qkv: _attention_heads_first(*(t[None] for t in qkv))[0], (query, key, value))
-    return _attention_heads_first(query, key, value)
+        return jax.lax.map(lambda qkv: _attention_heads_first(*(t[None] for t in qkv), causal)[0], (query, key, value))
+    return _attention_heads_first(query, key, value, causal)
 
 
-def _attention_heads_first(query: Array, key: Array, value: Array) -> Array:
+def _attention_heads_first(query: Array, key: Array, value: Array, causal: bool) -> Array:
     """Plain products of contiguous matrices; the division by the softmax's sum last, on fewer numbers."""
     query, key, value = (t.swapaxes(1, 2) for t in (query, key, value))
     scores = jnp.matmul(query, key.swapaxes(2, 3), preferred_element_type=jnp.float32)
+    if causal:
+        scores = jnp.where(jnp.tri(*scores.shape[2:], dtype=bool), scores, -jnp.inf)
     largest = jax.lax.stop_gradient(scores.max(axis=-1, keepdims=True))
     weights = jnp.exp((scores - largest) * query.shape[-1] ** -0.5)
     mixed = jnp.matmul(weights.astype(value.dtype), value, preferred_element_type=jnp.float32)

@@ -102,7 +102,7 @@ class Run(NamedTuple):
         return state, metrics
 
 
-def make_run(devices: int = 1, images: bool = False, **changes: Any) -> Run:
+def make_run(devices: int = 1, one_frame: bool = False, **changes: Any) -> Run:
     """A run over some of this process's devices, on the first batch of its own data."""
     config = make_config(**changes)
     trainer = Trainer(config, networks_of(config), jax.devices()[:devices])
@@ -116,7 +116,7 @@ def make_run(devices: int = 1, images: bool = False, **changes: Any) -> Run:
     frozen = {path: leaves[path] for path in trainer.frozen}
     state = trainer.make_state({path: leaves[path] for path in trainer.trainable})
     constants = trainer.make_constants(frozen, words([""]))
-    with make_loader(trainer.loader_config(images), words) as loader:
+    with make_loader(trainer.loader_config(images=one_frame), words) as loader:
         inputs = to_global(trainer.mesh, to_inputs(next(loader)))
     return Run(trainer, state, frozen, constants, trainer.encode(frozen, inputs))
 
