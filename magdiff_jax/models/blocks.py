@@ -30,9 +30,9 @@ class ResnetBlock(nnx.Module):
         time_dim: int | None = None,
         rngs: nnx.Rngs,
     ):
-        self.norm1 = GroupNorm(in_channels, groups, epsilon, rngs=rngs)
+        self.norm1 = GroupNorm(in_channels, groups, epsilon)
         self.conv1 = Conv2d(in_channels, out_channels, rngs=rngs)
-        self.norm2 = GroupNorm(out_channels, groups, epsilon, rngs=rngs)
+        self.norm2 = GroupNorm(out_channels, groups, epsilon)
         self.conv2 = Conv2d(out_channels, out_channels, rngs=rngs)
         if time_dim is not None:
             self.time_emb_proj = Linear(time_dim, out_channels, rngs=rngs)
@@ -40,11 +40,11 @@ class ResnetBlock(nnx.Module):
             self.conv_shortcut = PointwiseConv(in_channels, out_channels, rngs=rngs)
 
     def __call__(self, x: Feature, time_embedding: Float[Array, "batch time"] | None = None) -> Feature:
-        hidden = self.conv1(jax.nn.silu(self.norm1(x)))
+        hidden = self.conv1(self.norm1(x, silu=True))
         if time_embedding is not None:
             shift = self.time_emb_proj(jax.nn.silu(time_embedding))
             hidden = hidden + shift.reshape(shift.shape[0], *(1,) * (x.ndim - 2), shift.shape[-1])
-        hidden = self.conv2(jax.nn.silu(self.norm2(hidden)))
+        hidden = self.conv2(self.norm2(hidden, silu=True))
         return hidden + (self.conv_shortcut(x) if hasattr(self, "conv_shortcut") else x)
 
 
@@ -122,7 +122,7 @@ class Transformer(nnx.Module):
         rngs: nnx.Rngs,
     ):
         projection = Linear if linear_projection else PointwiseConv
-        self.norm = GroupNorm(channels, groups, 1e-6, rngs=rngs)
+        self.norm = GroupNorm(channels, groups, 1e-6)
         self.proj_in = projection(channels, channels, rngs=rngs)
         self.transformer_blocks = nnx.List(
             [TransformerBlock(channels, heads, context_dim, apa=apa, frame_embedding=frame_embedding, rngs=rngs)]

@@ -1,4 +1,4 @@
-"""The leaves of every network: Flax's layers with PyTorch's initialisation and epsilon.
+"""The leaves of every network, with PyTorch's initialisation and epsilon.
 
 A layer's class says how PyTorch stores its weights (`weights/table.py` reads it off), so `PointwiseConv` is a class
 although it computes what `Linear` does. Compute dtype follows the parameters' and inputs' dtype; norms take their
@@ -11,6 +11,7 @@ from flax import nnx
 from jaxtyping import Array, Float
 
 from magdiff_jax.models import ops
+from magdiff_jax.models.norms import group_norm
 
 # Uniform within ±1/√fan_in: torch.nn.Linear's and torch.nn.Conv2d's own initialisation of their weights.
 torch_uniform = nnx.initializers.variance_scaling(1 / 3, "fan_in", "uniform")
@@ -80,11 +81,20 @@ class FrameConv(nnx.Module):
         return ops.conv_over_frames(x, self.kernel[...]) + self.bias[...]
 
 
-class GroupNorm(nnx.GroupNorm):
+class GroupNorm(nnx.Module):
     """Statistics over all axes but the first, group by group: over a clip's frames together where x is a video."""
 
-    def __init__(self, channels: int, groups: int, epsilon: float, *, rngs: nnx.Rngs):
-        super().__init__(channels, groups, epsilon=epsilon, use_fast_variance=False, rngs=rngs)
+    def __init__(self, channels: int, groups: int, epsilon: float):
+        self.groups = groups
+        self.epsilon = epsilon
+        self.scale = nnx.Param(jnp.ones(channels))
+        self.bias = nnx.Param(jnp.zeros(channels))
+
+    def __call__(
+        self, x: Float[Array, "batch *position channel"], *, silu: bool = False
+    ) -> Float[Array, "batch *position channel"]:
+        """`silu`: followed by SiLU."""
+        return group_norm(x, self.scale[...], self.bias[...], self.groups, self.epsilon, silu)
 
 
 class LayerNorm(nnx.LayerNorm):

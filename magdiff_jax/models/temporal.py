@@ -46,7 +46,7 @@ class TemporalConvs(nnx.Module):
 
     def __init__(self, channels: int, layers: int, groups: int, *, rngs: nnx.Rngs):
         groups = groups if channels % 32 else 32
-        self.norms = nnx.List([GroupNorm(channels, groups, 1e-5, rngs=rngs) for _ in range(layers)])
+        self.norms = nnx.List([GroupNorm(channels, groups, 1e-5) for _ in range(layers)])
         self.convs = nnx.List([FrameConv(channels, zero=i == layers - 1, rngs=rngs) for i in range(layers)])
 
     def __call__(self, x: Video, dropout_keys: Keys | None = None) -> Video:
@@ -54,7 +54,7 @@ class TemporalConvs(nnx.Module):
             return x
         hidden = x
         for index, (norm, conv) in enumerate(zip(self.norms, self.convs, strict=True)):
-            hidden = jax.nn.silu(norm(hidden))
+            hidden = norm(hidden, silu=True)
             if dropout_keys is not None:
                 hidden = dropout(hidden, fold_in(dropout_keys, index))
             hidden = conv(hidden)

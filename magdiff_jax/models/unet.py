@@ -214,7 +214,7 @@ class UNet(nnx.Module):
             channels = width
         self.up_blocks = nnx.List(up_blocks)
 
-        self.conv_norm_out = GroupNorm(widths[0], config.norm_num_groups, EPSILON, rngs=rngs)
+        self.conv_norm_out = GroupNorm(widths[0], config.norm_num_groups, EPSILON)
         self.conv_out = Conv2d(widths[0], config.latent_channels, rngs=rngs)
 
     def condition(
@@ -309,4 +309,4 @@ class UNet(nnx.Module):
             for upsample in block.upsamplers:
                 # Sizes that are not divisible return to the size of the skip they meet next.
                 x = place(here(upsample)(x, *skips[-1].shape[2:4]))
-        return here(self.conv_out)(jax.nn.silu(here(self.conv_norm_out)(x)))
+        return here(self.conv_out)(here(self.conv_norm_out)(x, silu=True))

@@ -3,7 +3,6 @@
 Attribute names are PyTorch's (Rombach et al. 2022, diffusers' AutoencoderKL; VidRD, arXiv 2309.03549).
 """
 
-import jax
 import jax.numpy as jnp
 from flax import nnx
 from jaxtyping import Array, Float
@@ -24,7 +23,7 @@ class ImageAttention(nnx.Module):
     """One-head self-attention over an image's positions, added to the input."""
 
     def __init__(self, channels: int, groups: int, *, rngs: nnx.Rngs):
-        self.group_norm = GroupNorm(channels, groups, EPSILON, rngs=rngs)
+        self.group_norm = GroupNorm(channels, groups, EPSILON)
         self.to_q = Linear(channels, channels, rngs=rngs)
         self.to_k = Linear(channels, channels, rngs=rngs)
         self.to_v = Linear(channels, channels, rngs=rngs)
@@ -92,7 +91,7 @@ class Encoder(nnx.Module):
             ]
         )
         self.mid_block = MidBlock(widths[-1], groups, rngs=rngs)
-        self.conv_norm_out = GroupNorm(widths[-1], groups, EPSILON, rngs=rngs)
+        self.conv_norm_out = GroupNorm(widths[-1], groups, EPSILON)
         self.conv_out = Conv2d(widths[-1], 2 * config.latent_channels, rngs=rngs)
 
     def __call__(self, x: Images) -> Images:
@@ -102,7 +101,7 @@ class Encoder(nnx.Module):
                 x = resnet(x)
             for downsample in block.downsamplers:
                 x = downsample(x)
-        return self.conv_out(jax.nn.silu(self.conv_norm_out(self.mid_block(x))))
+        return self.conv_out(self.conv_norm_out(self.mid_block(x), silu=True))
 
 
 class Decoder(nnx.Module):
@@ -127,7 +126,7 @@ class Decoder(nnx.Module):
                 for i, width in enumerate(widths)
             ]
         )
-        self.conv_norm_out = GroupNorm(widths[-1], groups, EPSILON, rngs=rngs)
+        self.conv_norm_out = GroupNorm(widths[-1], groups, EPSILON)
         self.conv_out = Conv2d(widths[-1], config.out_channels, rngs=rngs)
 
     def __call__(self, latents: Video) -> Video:
@@ -140,7 +139,7 @@ class Decoder(nnx.Module):
                     x = block.temp_convs[index](x.reshape(batch, frame, *x.shape[1:])).reshape(x.shape)
             for upsample in block.upsamplers:
                 x = upsample(x, 2 * x.shape[-3], 2 * x.shape[-2])
-        x = self.conv_out(jax.nn.silu(self.conv_norm_out(x)))
+        x = self.conv_out(self.conv_norm_out(x, silu=True))
         return x.reshape(batch, frame, *x.shape[1:])
 
 
