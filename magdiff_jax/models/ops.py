@@ -40,7 +40,8 @@ def attention(
 def _attention_cpu(query: Array, key: Array, value: Array, causal: bool) -> Array:
     batch, queries, heads, _ = query.shape
     if batch > 1 and heads * queries * key.shape[1] >= LARGE_SCORES:
-        return jax.lax.map(lambda qkv: _attention_heads_first(*(t[None] for t in qkv), causal)[0], (query, key, value))
+        single = partial(_attention_heads_first, causal=causal)
+        return jax.lax.map(lambda qkv: single(*(t[None] for t in qkv))[0], (query, key, value))
     return _attention_heads_first(query, key, value, causal)
 
 
@@ -49,7 +50,7 @@ def _attention_heads_first(query: Array, key: Array, value: Array, causal: bool)
     query, key, value = (t.swapaxes(1, 2) for t in (query, key, value))
     scores = jnp.matmul(query, key.swapaxes(2, 3), preferred_element_type=jnp.float32)
     if causal:
-        scores = jnp.where(jnp.tri(*scores.shape[2:], dtype=bool), scores, -jnp.inf)
+        scores = jnp.where(jnp.tri(scores.shape[2], scores.shape[3], dtype=bool), scores, -jnp.inf)
     largest = jax.lax.stop_gradient(scores.max(axis=-1, keepdims=True))
     weights = jnp.exp((scores - largest) * query.shape[-1] ** -0.5)
     mixed = jnp.matmul(weights.astype(value.dtype), value, preferred_element_type=jnp.float32)

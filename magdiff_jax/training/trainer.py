@@ -175,7 +175,7 @@ class Trainer:
     # Arrays
 
     def make_state(self, params: Leaves) -> TrainState:
-        """The state before the first step, from the trainable parameters, which are used up; each device makes its part."""
+        """The state before the first step, from trainable parameters that are used up; each device makes its part."""
         return jax.jit(self._make_state, out_shardings=self.state_shardings, donate_argnums=0)(params)
 
     def make_constants(self, frozen: Leaves, no_tokens: np.ndarray) -> Constants | None:
