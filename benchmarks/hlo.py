@@ -48,14 +48,14 @@ class Exchange(NamedTuple):
 
     Attributes:
         kind: one of COLLECTIVES.
-        count: how often they run.
+        runs: how often they run.
         payload: bytes of the whole arrays: what is gathered, added up or passed on.
         received: bytes that have to come in over the network: of n devices a gather or scatter brings (n - 1)/n of the
             payload, an all-reduce twice that (a scatter, then a gather), a permutation all of it.
     """
 
     kind: str
-    count: int
+    runs: int
     payload: float
     received: float
 
@@ -100,7 +100,7 @@ class Program:
             total[0] += times
             total[1] += times * payload
             total[2] += times * payload * share * (2 if kind == "all-reduce" else 1)
-        rows = [Exchange(kind, int(count), *sizes) for kind, (count, *sizes) in totals.items()]
+        rows = [Exchange(kind, int(runs), *sizes) for kind, (runs, *sizes) in totals.items()]
         return sorted(rows, key=lambda row: -row.received)
 
     def traffic(self) -> float:

@@ -10,6 +10,7 @@ read from the compiled program, FLOPs are counted in the traced one, and times f
 import argparse
 import dataclasses
 import json
+import math
 import os
 import time
 from collections.abc import Mapping
@@ -36,13 +37,15 @@ class Traced(NamedTuple):
         name: of the program.
         traced: what `jax.jit(…).trace` gives.
         useful: FLOPs on each device without those of activations that are computed a second time.
-        held: arguments by what they are, as shapes that know where they lie.
+        held: by what they are, all arrays that lie on the devices meanwhile, as shapes that know where.
+        parts: in which the clips are worked off.
     """
 
     name: str
     traced: Any
     useful: float
     held: Mapping[str, Any]
+    parts: int
 
 
 class Report(NamedTuple):
@@ -150,25 +153,31 @@ def networks_of(config: Any) -> dict[str, Config]:
 
 def training(trainer: Any) -> Traced:
     """The training step."""
+    import jax
+
+    from magdiff_jax.training.mesh import over_batch
     from magdiff_jax.training.trainer import model_flops
 
-    state = trainer.abstract_state()
+    state, frozen, rows = trainer.abstract_state(), trainer.abstract_frozen(), over_batch(trainer.mesh)
+    encoded = jax.eval_shape(trainer.encode, frozen, trainer.abstract_inputs())
     held = {
         "trainable parameters": state.params,
-        "frozen parameters": trainer.abstract_frozen(),
+        "frozen parameters": frozen,
         "optimizer": (state.opt_state, state.ema),
+        "batch": jax.tree.map(lambda leaf: jax.ShapeDtypeStruct(leaf.shape, leaf.dtype, sharding=rows), encoded),
     }
-    return Traced("training step", trainer.trace_step(), model_flops(trainer), held)
+    return Traced("training step", trainer.trace_step(), model_flops(trainer), held, trainer.config.accumulate)
 
 
 def encoders(trainer: Any) -> Traced:
     """The frozen encoders' run before a training step, where their outputs are not cached."""
     from magdiff_jax.training.flops import count_flops
 
-    frozen = trainer.abstract_frozen()
-    traced = trainer.encode.trace(frozen, trainer.abstract_inputs())
+    state, frozen, inputs = trainer.abstract_state(), trainer.abstract_frozen(), trainer.abstract_inputs()
+    traced = trainer.encode.trace(frozen, inputs)
+    held = {"training's state": state, "frozen parameters": frozen, "batch": inputs}
     useful = count_flops(traced.jaxpr.jaxpr) / trainer.mesh.size
-    return Traced("frozen encoders", traced, useful, {"frozen parameters": frozen})
+    return Traced("frozen encoders", traced, useful, held, trainer.config.accumulate)
 
 
 def sampling(trainer: Any) -> Traced:
@@ -184,16 +193,17 @@ def sampling(trainer: Any) -> Traced:
 
     mesh, unet, size = trainer.mesh, trainer.networks["unet"], trainer.config.batch_size
     rows, everywhere = over_batch(mesh), replicated(mesh)
-    inputs = trainer.abstract_inputs()
-    frames, (height, width) = inputs.frames.shape[1], trainer.level_sizes()[-1]
-    downscale = trainer.networks["vae"].config.downscale
-    queries = trainer.networks["resampler"].config.num_queries
+    loader, downscale = trainer.loader_config(), trainer.networks["vae"].config.downscale
 
     def array(kind: Any, *shape: int, sharding: Any = rows) -> Any:
         return jax.ShapeDtypeStruct(shape, kind, sharding=sharding)
 
-    def clips(count: int) -> Any:
-        return array(jnp.float32, count, frames, height // downscale, width // downscale, unet.config.latent_channels)
+    def clips(count: int, height: int, width: int) -> Any:
+        latent = (height // downscale, width // downscale, unet.config.latent_channels)
+        return array(jnp.float32, count, loader.frames, *latent)
+
+    def tokens(count: int) -> Any:
+        return array(jnp.float32, 2 * size, count, unet.config.cross_attention_dim)
 
     params = to_params(
         "unet",
@@ -203,19 +213,26 @@ def sampling(trainer: Any) -> Traced:
             if path.startswith("unet/")
         },
     )
-    tokens = [array(jnp.float32, 2 * size, count, unet.config.cross_attention_dim) for count in (77, queries * frames)]
+    image = tokens(trainer.networks["resampler"].config.num_queries * loader.frames) if unet.config.apa else None
+    subject = tuple(clips(2 * size, *level) for level in trainer.level_sizes())
     make_condition = partial(unet.apply, method="condition", placement=trainer.placement)
-    condition = jax.eval_shape(make_condition, params, *tokens, (clips(2 * size),))
+    condition = jax.eval_shape(make_condition, params, tokens(trainer.text_length), image, subject)
     condition = jax.tree.map(lambda leaf: array(leaf.dtype, *leaf.shape), condition)
     key = jax.eval_shape(lambda: jax.random.split(jax.random.key(0), size))
     steps = jax.eval_shape(lambda: Steps(*(jnp.int32(0), *[jnp.float32(0)] * (len(Steps._fields) - 1))))
     steps = jax.tree.map(lambda leaf: array(leaf.dtype, sharding=everywhere), steps)
     step = partial(guided_step, unet, trainer.config.sampling.prediction_type, trainer.placement)
     traced = jax.jit(step, out_shardings=rows).trace(
-        params, condition, clips(size), steps, 7.5, array(key.dtype, size), array(jnp.int32, sharding=everywhere)
+        params,
+        condition,
+        clips(size, loader.height, loader.width),
+        steps,
+        7.5,
+        array(key.dtype, size),
+        array(jnp.int32, sharding=everywhere),
     )
     useful = count_flops(traced.jaxpr.jaxpr) / mesh.size
-    return Traced("guided DDIM step", traced, useful, {"parameters": params, "keys and values": condition})
+    return Traced("guided DDIM step", traced, useful, {"parameters": params, "keys and values": condition}, 1)
 
 
 def compile_report(trainer: Any, program: Traced, effort: float) -> Report:
@@ -233,7 +250,6 @@ def compile_report(trainer: Any, program: Traced, effort: float) -> Report:
     needs: Any = compiled.memory_analysis()
     memory = {
         **held,
-        "all else that goes in": needs.argument_size_in_bytes - sum(held.values()),
         "temporaries": float(needs.temp_size_in_bytes),
         "results beside": float(max(needs.output_size_in_bytes - needs.alias_size_in_bytes, 0)),
         "program": float(needs.generated_code_size_in_bytes),
@@ -242,13 +258,12 @@ def compile_report(trainer: Any, program: Traced, effort: float) -> Report:
     exchanges = text.exchanges()
     flops = count_flops(program.traced.jaxpr.jaxpr) / trainer.mesh.size
     work = Work(flops, program.useful, text.traffic(), sum(each.received for each in exchanges))
-    config = trainer.config
     return Report(
         program.name,
         trainer.mesh.size,
         dict(trainer.mesh.shape),
-        config.batch_size,
-        config.accumulate,
+        trainer.config.batch_size,
+        program.parts,
         memory,
         work,
         exchanges,
@@ -271,7 +286,7 @@ def describe(report: Report, topology: str) -> str:
         f"  {'together':24}{total / GIGA:10.3f} of {chip.memory / GIGA:g}: {fits}",
         f"collectives per device{'runs':>12}{'GB':>10}{'GB received':>14}",
         *(
-            f"  {each.kind:24}{each.count:8}{each.payload / GIGA:10.3f}{each.received / GIGA:14.3f}"
+            f"  {each.kind:24}{each.runs:8}{each.payload / GIGA:10.3f}{each.received / GIGA:14.3f}"
             for each in report.exchanges
         ),
     ]
@@ -295,8 +310,6 @@ def to_json(report: Report, topology: str) -> dict[str, Any]:
 
 
 def _bytes_per_device(leaf: Any) -> int:
-    import math
-
     return math.prod(leaf.sharding.shard_shape(leaf.shape)) * leaf.dtype.itemsize
 
 
