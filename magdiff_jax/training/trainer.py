@@ -245,10 +245,11 @@ class Trainer:
 def model_flops(trainer: Trainer) -> float:
     """FLOPs of a training step on each device, as `flops.count_flops` counts, without what remat computes again and
     without the frozen encoders."""
-    plain = dataclasses.replace(trainer.config, remat=False)
-    networks = {name: network.config for name, network in trainer.networks.items()}
     devices = list(trainer.mesh.devices.flat)
-    return count_flops(Trainer(plain, networks, devices).trace_step().jaxpr.jaxpr) / len(devices)
+    if trainer.config.remat:
+        networks = {name: network.config for name, network in trainer.networks.items()}
+        trainer = Trainer(dataclasses.replace(trainer.config, remat=False), networks, devices)
+    return count_flops(trainer.trace_step().jaxpr.jaxpr) / len(devices)
 
 
 def _placed(leaf: Any, sharding: Any) -> jax.ShapeDtypeStruct:

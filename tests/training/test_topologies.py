@@ -1,4 +1,4 @@
-"""The same losses on one device, on eight however they are shared out, and in two processes of four."""
+"""One run on one device, and the same run moved from topology to topology: the same losses."""
 
 import socket
 from pathlib import Path
@@ -7,55 +7,53 @@ import pytest
 
 from tests.training.commands import finish, losses, start
 
-MESHES = {
-    "data": {"data": 8, "fsdp": 1, "frame": 1},
-    "fsdp": {"data": 1, "fsdp": 8, "frame": 1},
-    "mixed": {"data": 2, "fsdp": 2, "frame": 2},
-}
+
+def on_mesh(data: int, fsdp: int, frame: int) -> list[str]:
+    return [f"--config.mesh.data={data}", f"--config.mesh.fsdp={fsdp}", f"--config.mesh.frame={frame}"]
 
 
-def flags(mesh: str) -> list[str]:
-    return [f"--config.mesh.{axis}={size}" for axis, size in MESHES[mesh].items()]
+def go_on(workdir: Path, until: int, where: str) -> None:
+    """Start the run again on a topology, to go on to a step."""
+    flags = ["--config.log_every=1", "--config.validation.every=100", f"--config.steps={until}"]
+    if where == "alone":
+        finish(start(workdir, *flags))
+    elif where == "two processes":
+        with socket.socket() as free:
+            free.bind(("127.0.0.1", 0))
+            address = f"127.0.0.1:{free.getsockname()[1]}"
+        flags += ["--coordinator", address, "--processes", "2", *on_mesh(1, 8, 1)]
+        finish(*[start(workdir, *flags, "--process", str(process), devices=4) for process in (0, 1)])
+    else:
+        meshes = {"data": (8, 1, 1), "fsdp": (1, 8, 1), "mixed": (2, 2, 2)}
+        finish(start(workdir, *flags, *on_mesh(*meshes[where]), devices=8))
 
 
 @pytest.fixture(scope="module")
 def alone(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The run on one device."""
+    """Ten steps on one device, with a validation where the moving run has one."""
     workdir: Path = tmp_path_factory.mktemp("alone") / "run"
-    finish(start(workdir))
+    go_on(workdir, 10, "alone")
     return workdir
 
 
-def assert_same(one: Path, other: Path) -> None:
-    expected = losses(one)
-    assert {name for _, name in expected} == {"loss", "gradient_norm", "validation/loss"}
-    assert losses(other) == pytest.approx(expected, rel=1e-5)
-
-
-@pytest.mark.parametrize("mesh", MESHES)
-def test_eight_devices(mesh: str, alone: Path, tmp_path: Path) -> None:
-    finish(start(tmp_path / "run", *flags(mesh), devices=8))
-    assert_same(alone, tmp_path / "run")
-
-
-def test_from_eight_devices_to_one_and_back(alone: Path, tmp_path: Path) -> None:
+def test_a_run_moves_between_topologies(alone: Path, tmp_path: Path) -> None:
     workdir = tmp_path / "run"
-    finish(start(workdir, *flags("fsdp"), "--config.steps=3", devices=8))
-    finish(start(workdir, "--config.steps=4"))
-    finish(start(workdir, *flags("fsdp"), devices=8))
-    expected = {key: value for key, value in losses(alone).items() if key in losses(workdir)}
-    assert {key: losses(workdir)[key] for key in expected} == pytest.approx(expected, rel=1e-5)
-    assert (6, "validation/loss") in expected
+    moves = {"data": 2, "alone": 3, "fsdp": 5, "two processes": 7, "mixed": 10}
+    for where, until in moves.items():
+        go_on(workdir, until, where)
+    expected, found = losses(alone), losses(workdir)
+    steps = {(step, name) for step in range(1, 11) for name in ("loss", "gradient_norm")}
+    assert steps | {(10, "validation/loss")} <= found.keys()
+    assert expected.keys() <= found.keys()
+    for key, value in expected.items():
+        assert found[key] == pytest.approx(value, rel=1e-5), key
 
 
-def test_two_processes_of_four_devices_and_then_one_alone(alone: Path, tmp_path: Path) -> None:
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        address = f"127.0.0.1:{free.getsockname()[1]}"
+def test_from_two_processes_to_one_and_back(alone: Path, tmp_path: Path) -> None:
     workdir = tmp_path / "run"
-    together = ["--coordinator", address, "--processes", "2", *flags("fsdp"), "--config.steps=3"]
-    finish(*[start(workdir, *together, "--process", str(process), devices=4) for process in (0, 1)])
-    finish(start(workdir))
-    expected = losses(alone)
-    assert losses(workdir) == pytest.approx({key: expected[key] for key in losses(workdir)}, rel=1e-5)
-    assert (6, "validation/loss") in losses(workdir)
+    for where, until in (("two processes", 2), ("alone", 4)):
+        go_on(workdir, until, where)
+    go_on(workdir, 5, "two processes")
+    expected, found = losses(alone), losses(workdir)
+    for step in range(1, 6):
+        assert found[step, "loss"] == pytest.approx(expected[step, "loss"], rel=1e-5), step
