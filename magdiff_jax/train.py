@@ -59,6 +59,7 @@ def main(arguments: list[str]) -> None:
     from magdiff_jax.training.validation import Validation
 
     # ---------------------------------------------------------------- config and mesh: all mistakes show here
+    profiler = Profiler(args.workdir / "profile", args.profile)
     config = TrainConfig.from_dict(values)
     networks = networks_of(config)
     distributed.start(args.coordinator, args.processes, args.process)
@@ -83,7 +84,7 @@ def main(arguments: list[str]) -> None:
     with (
         Checkpoints(args.workdir / "checkpoints", config.checkpoints.keep) as checkpoints,
         Feed(trainer, tokenizer.ids, frozen, start) as feed,
-        Profiler(args.workdir / "profile", args.profile) as profiler,
+        profiler,
         distributed.Preemption() as preemption,
     ):
         validation = Validation(trainer, tokenizer.ids)

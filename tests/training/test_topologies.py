@@ -14,7 +14,8 @@ def on_mesh(data: int, fsdp: int, frame: int) -> list[str]:
 
 def go_on(workdir: Path, until: int, where: str) -> None:
     """Start the run again on a topology, to go on to a step."""
-    flags = ["--config.log_every=1", "--config.validation.every=100", f"--config.steps={until}"]
+    flags = ["--config.log_every=1", "--config.validation.every=100", "--config.optimizer.warmup_steps=0"]
+    flags.append(f"--config.steps={until}")
     if where == "alone":
         finish(start(workdir, *flags))
     elif where == "two processes":

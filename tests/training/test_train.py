@@ -49,7 +49,7 @@ def test_killed_and_started_again_is_as_never_stopped(whole: Path, tmp_path: Pat
     process = start(workdir, "--config.steps=2000", "--config.checkpoints.every=3")
     wait_for(process, workdir / "checkpoints" / "3" / "commit_success.txt")
     process.send_signal(signal.SIGKILL)
-    process.wait()
+    process.communicate()
     for step in sorted((workdir / "checkpoints").iterdir()):
         if step.name != "3":  # of what it was ahead; the test is to go on from the first
             shutil.rmtree(step)
