@@ -73,6 +73,17 @@ def test_sigterm_saves_and_leaves_with_status_0(tmp_path: Path) -> None:
     assert [path.name for path in (workdir / "checkpoints").iterdir()] == [str(step)]
 
 
+def test_losses_that_are_not_finite_end_the_run_after_saving(tmp_path: Path) -> None:
+    workdir = tmp_path / "run"
+    hopeless = ["--config.optimizer.learning_rate=1e38", "--config.optimizer.warmup_steps=0", "--config.steps=20"]
+    (errors,) = finish(start(workdir, *hopeless, "--config.checkpoints.every=50"), status=2)
+    last = errors.splitlines()[-1]
+    assert "the loss was not finite in the steps 2, 3, 4: lower the learning rate, or look at their clips" in last
+    assert "emoji_motion/" in last
+    (saved,) = (workdir / "checkpoints").iterdir()
+    assert f"the run is saved at step {saved.name}" in last
+
+
 def test_damage_is_named_and_the_last_good_checkpoint_is_used(whole: Path, tmp_path: Path) -> None:
     workdir = tmp_path / "run"
     shutil.copytree(whole, workdir)
