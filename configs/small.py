@@ -15,11 +15,11 @@ from configs import magdiff_sd21_256
 SIZE = 32
 NETWORKS = {
     "unet": {
-        "block_out_channels": (32, 64, 96),
+        "block_out_channels": (32, 48, 64),
         "down_block_types": ("CrossAttnDownBlock3D", "CrossAttnDownBlock3D", "DownBlock3D"),
         "up_block_types": ("UpBlock3D", "CrossAttnUpBlock3D", "CrossAttnUpBlock3D"),
         "layers_per_block": 1,
-        "num_attention_heads": (1, 2, 3),
+        "num_attention_heads": (2, 3, 4),
         "cross_attention_dim": 64,
         "norm_num_groups": 16,
         "hfa_levels": (48, 40, 32),
@@ -52,8 +52,8 @@ def emoji_motion(split: str, length: int) -> dict:
 
 def get_config() -> ConfigDict:
     config = magdiff_sd21_256.get_config()
-    config.steps = 1_500
-    config.batch_size = 8
+    config.steps = 1_200
+    config.batch_size = 4
     fresh = {name: NETWORKS[name] for name in ("unet", "text_encoder", "vision", "resampler")}
     config.start = {"folder": "runs/small-vae/model", "networks": fresh, "tokenizer": ""}
     config.trainable = ((r"^(unet|resampler)/", True), ("rest", False))
@@ -67,8 +67,8 @@ def get_config() -> ConfigDict:
     )
     config.validation.update(
         sources=(emoji_motion("validation", 1_000),),
-        every=250,
-        sample_every=500,
+        every=100,
+        sample_every=400,
         samples=4,
         sampling_steps=25,
         guidance_scale=3.0,
@@ -77,6 +77,6 @@ def get_config() -> ConfigDict:
     config.optimizer.update(learning_rate=1e-3, schedule="cosine", clip_norm=1.0, ema=0.99)
     config.precision.update(compute="float32", frozen="float32")
     config.remat = False
-    config.checkpoints.every = 250
+    config.checkpoints.every = 200
     config.log_every = 10
     return config

@@ -12,7 +12,6 @@ def get_config() -> ConfigDict:
     config = small.get_config()
     config.objective = "vae"
     config.steps = 400
-    config.batch_size = 4
     config.start = {"folder": "", "networks": small.NETWORKS, "tokenizer": "captions"}
     config.trainable = ((r"^vae/", True), ("rest", False))
     config.optimizer.learning_rate = 2e-3
