@@ -61,7 +61,7 @@ def test_parts_of_a_batch_and_remat_change_no_gradient(run: Run) -> None:
         for name, value in one.items():
             np.testing.assert_allclose(value, two[name], rtol=1e-5, atol=1e-6, err_msg=name)
     assert max(changes(whole.params, in_parts.params).values()) < 1e-4
-    assert model_flops(other.trainer) == model_flops(run.trainer)
+    assert model_flops(other.trainer) == pytest.approx(model_flops(run.trainer), rel=1e-3)
 
 
 def test_metrics_say_what_they_are(run: Run) -> None:
