@@ -45,16 +45,16 @@ EXAMPLES, PER_FILE, BATCH = 28, 10, 8
 DROPOUT = 0.4
 
 
+TRAINERS: dict[str, Trainer] = {}
+
+
 def make_trainer(**changes: Any) -> Trainer:
     """A trainer of the tiny model, the same for the same changes of its config, so that little is traced twice."""
-    data = {"prompt_dropout": DROPOUT, **changes.pop("data", {})}
-    return trainer_of(json.dumps({"batch_size": BATCH, "data": data, **changes}))
-
-
-@functools.cache
-def trainer_of(changes: str) -> Trainer:
-    config = make_config(**json.loads(changes))
-    return Trainer(config, networks_of(config), jax.devices()[:1])
+    changes["data"] = {"prompt_dropout": DROPOUT, **changes.get("data", {})}
+    if (key := repr(sorted(changes.items()))) not in TRAINERS:
+        config = make_config(batch_size=changes.pop("batch_size", BATCH), **changes)
+        TRAINERS[key] = Trainer(config, networks_of(config), jax.devices()[:1])
+    return TRAINERS[key]
 
 
 @pytest.fixture(scope="module")
