@@ -79,13 +79,13 @@ class TransformerBlock(nnx.Module):
         self, channels: int, heads: int, context_dim: int, *, apa: bool, frame_embedding: bool, rngs: nnx.Rngs
     ):
         self.frame_embedding = frame_embedding
-        self.norm1 = LayerNorm(channels, rngs=rngs)
+        self.norm1 = LayerNorm(channels)
         self.attn1 = SelfAttention(channels, heads, rngs=rngs)
-        self.norm2 = LayerNorm(channels, rngs=rngs)
+        self.norm2 = LayerNorm(channels)
         self.attn2 = CrossAttention(channels, context_dim, heads, apa=apa, rngs=rngs)
-        self.temp_norm = LayerNorm(channels, rngs=rngs)
+        self.temp_norm = LayerNorm(channels)
         self.temp_attn = SelfAttention(channels, heads, zero_out=True, rngs=rngs)
-        self.norm3 = LayerNorm(channels, rngs=rngs)
+        self.norm3 = LayerNorm(channels)
         self.ff = FeedForward(channels, rngs=rngs)
 
     def __call__(

@@ -45,9 +45,9 @@ class MLP(nnx.Module):
 
 class EncoderLayer(nnx.Module):
     def __init__(self, config: ClipTextConfig, *, rngs: nnx.Rngs):
-        self.layer_norm1 = LayerNorm(config.hidden_size, rngs=rngs)
+        self.layer_norm1 = LayerNorm(config.hidden_size)
         self.self_attn = CausalAttention(config.hidden_size, config.num_attention_heads, rngs=rngs)
-        self.layer_norm2 = LayerNorm(config.hidden_size, rngs=rngs)
+        self.layer_norm2 = LayerNorm(config.hidden_size)
         self.mlp = MLP(config, rngs=rngs)
 
     def __call__(self, x: Tokens) -> Tokens:
@@ -80,7 +80,7 @@ class TextModel(nnx.Module):
     def __init__(self, config: ClipTextConfig, *, rngs: nnx.Rngs):
         self.embeddings = Embeddings(config, rngs=rngs)
         self.encoder = Encoder(config, rngs=rngs)
-        self.final_layer_norm = LayerNorm(config.hidden_size, rngs=rngs)
+        self.final_layer_norm = LayerNorm(config.hidden_size)
 
 
 class ClipText(nnx.Module):

@@ -87,9 +87,9 @@ class MLP(nnx.Module):
 
 class ResidualBlock(nnx.Module):
     def __init__(self, config: VisionConfig, *, rngs: nnx.Rngs):
-        self.ln_1 = LayerNorm(config.width, rngs=rngs)
+        self.ln_1 = LayerNorm(config.width)
         self.attn = Attention(config.width, config.heads, rngs=rngs)
-        self.ln_2 = LayerNorm(config.width, rngs=rngs)
+        self.ln_2 = LayerNorm(config.width)
         self.mlp = MLP(config.width, int(config.width * config.mlp_ratio), rngs=rngs)
 
     def __call__(self, x: Tokens) -> Tokens:
@@ -117,9 +117,9 @@ class ClipVision(nnx.Module):
         normal = nnx.initializers.normal(width**-0.5)
         self.class_embedding = nnx.Param(normal(rngs.params(), (width,)))
         self.positional_embedding = nnx.Param(normal(rngs.params(), (config.num_tokens, width)))
-        self.ln_pre = LayerNorm(width, rngs=rngs)
+        self.ln_pre = LayerNorm(width)
         self.transformer = Transformer(config, rngs=rngs)
-        self.ln_post = LayerNorm(width, rngs=rngs)
+        self.ln_post = LayerNorm(width)
         self.proj = nnx.Param(normal(rngs.params(), (width, config.output_dim)))
 
     def preprocess(self, images: Float[Array, "batch height width 3"]) -> Float[Array, "batch size size 3"]:

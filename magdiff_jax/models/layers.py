@@ -11,7 +11,7 @@ from flax import nnx
 from jaxtyping import Array, Float
 
 from magdiff_jax.models import ops
-from magdiff_jax.models.norms import group_norm
+from magdiff_jax.models.norms import group_norm, layer_norm
 
 # Uniform within ±1/√fan_in: torch.nn.Linear's and torch.nn.Conv2d's own initialisation of their weights.
 torch_uniform = nnx.initializers.variance_scaling(1 / 3, "fan_in", "uniform")
@@ -97,11 +97,15 @@ class GroupNorm(nnx.Module):
         return group_norm(x, self.scale[...], self.bias[...], self.groups, self.epsilon, silu)
 
 
-class LayerNorm(nnx.LayerNorm):
+class LayerNorm(nnx.Module):
     """Statistics over the last axis, epsilon 1e-5 as in PyTorch."""
 
-    def __init__(self, channels: int, *, rngs: nnx.Rngs):
-        super().__init__(channels, epsilon=1e-5, use_fast_variance=False, rngs=rngs)
+    def __init__(self, channels: int):
+        self.scale = nnx.Param(jnp.ones(channels))
+        self.bias = nnx.Param(jnp.zeros(channels))
+
+    def __call__(self, x: Float[Array, "*position channel"]) -> Float[Array, "*position channel"]:
+        return layer_norm(x, self.scale[...], self.bias[...])
 
 
 def gelu(x: Float[Array, "*shape"]) -> Float[Array, "*shape"]:

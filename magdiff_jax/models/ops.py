@@ -100,3 +100,27 @@ def conv_over_frames(
     batch, frame, height, width, channel = x.shape
     y = conv2d(x.reshape(batch, frame, height * width, channel), kernel[:, None], 1, ((1, 1), (0, 0)))
     return y.reshape(batch, frame, height, width, -1)
+
+
+def sum_positions(x: Float[Array, "batch *position channel"]) -> Float[Array, "batch channel"]:
+    """Sum over all axes but the first and the last, in float32."""
+    return jax.lax.platform_dependent(x, cpu=_sum_positions_cpu, default=_sum_positions)
+
+
+def _sum_positions(x: Array) -> Array:
+    return x.sum(axis=tuple(range(1, x.ndim - 1)))
+
+
+def _sum_positions_cpu(x: Array) -> Array:
+    """A product takes what it sums up from memory; XLA's own sum computes it anew, number by number, in strides."""
+    rows = x.reshape(len(x), -1, x.shape[-1])
+    return jnp.einsum("br,brc->bc", jnp.ones(rows.shape[:2], x.dtype), rows, precision="highest")
+
+
+def sum_channels(x: Float[Array, "*position channel"]) -> Float[Array, "*position 1"]:
+    """Sum over the last axis, in float32."""
+    return jax.lax.platform_dependent(x, cpu=_sum_channels_cpu, default=partial(jnp.sum, axis=-1, keepdims=True))
+
+
+def _sum_channels_cpu(x: Array) -> Array:
+    return jnp.matmul(x, jnp.ones((x.shape[-1], 1), x.dtype), precision="highest")

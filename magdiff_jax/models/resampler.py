@@ -18,8 +18,8 @@ class PerceiverAttention(nnx.Module):
     def __init__(self, config: ResamplerConfig, *, rngs: nnx.Rngs):
         self.heads = config.heads
         inner = config.heads * config.dim_head
-        self.norm1 = LayerNorm(config.dim, rngs=rngs)
-        self.norm2 = LayerNorm(config.dim, rngs=rngs)
+        self.norm1 = LayerNorm(config.dim)
+        self.norm2 = LayerNorm(config.dim)
         self.to_q = Linear(config.dim, inner, use_bias=False, rngs=rngs)
         self.to_kv = Linear(config.dim, 2 * inner, use_bias=False, rngs=rngs)
         self.to_out = Linear(inner, config.dim, use_bias=False, rngs=rngs)
@@ -36,7 +36,7 @@ class FeedForward(nnx.Module):
     """LayerNorm → linear → GELU → linear, without bias."""
 
     def __init__(self, config: ResamplerConfig, *, rngs: nnx.Rngs):
-        self.norm = LayerNorm(config.dim, rngs=rngs)
+        self.norm = LayerNorm(config.dim)
         self.proj = Linear(config.dim, config.ff_mult * config.dim, use_bias=False, rngs=rngs)
         self.out = Linear(config.ff_mult * config.dim, config.dim, use_bias=False, rngs=rngs)
 
@@ -63,7 +63,7 @@ class Resampler(nnx.Module):
         self.proj_in = Linear(config.embedding_dim, config.dim, rngs=rngs)
         self.layers = nnx.List([Layer(config, rngs=rngs) for _ in range(config.depth)])
         self.proj_out = Linear(config.dim, config.output_dim, rngs=rngs)
-        self.norm_out = LayerNorm(config.output_dim, rngs=rngs)
+        self.norm_out = LayerNorm(config.output_dim)
 
     def __call__(self, features: Tokens) -> Tokens:
         """[batch, token, embedding_dim] → [batch, num_queries, output_dim]."""
