@@ -150,7 +150,7 @@ def test_dropout_needs_keys_and_follows_from_them() -> None:
 
 def test_a_clip_loses_the_same_in_any_batch() -> None:
     keys = jax.random.split(jax.random.key(0), 4)
-    x = drawn(7, 4, 8, 16, 16, 8)
+    x = jnp.asarray(drawn(7, 4, 8, 16, 16, 8))
     whole = dropout(x, keys)
     np.testing.assert_array_equal(whole[2:3], dropout(x[2:3], keys[2:3]))
     assert abs(float((whole == 0).mean()) - 0.1) < 0.005
