@@ -155,7 +155,7 @@ def training(trainer: Any) -> Traced:
     """The training step."""
     import jax
 
-    from magdiff_jax.training.mesh import over_batch
+    from magdiff_jax.sharding.mesh import over_batch
     from magdiff_jax.training.trainer import model_flops
 
     state, frozen, rows = trainer.abstract_state(), trainer.abstract_frozen(), over_batch(trainer.mesh)
@@ -187,9 +187,9 @@ def sampling(trainer: Any) -> Traced:
 
     from magdiff_jax.denoiser import guided_step
     from magdiff_jax.diffusion.ddim import Steps
+    from magdiff_jax.sharding.leaves import to_params
+    from magdiff_jax.sharding.mesh import over_batch, replicated
     from magdiff_jax.training.flops import count_flops
-    from magdiff_jax.training.leaves import to_params
-    from magdiff_jax.training.mesh import over_batch, replicated
 
     mesh, unet, size = trainer.mesh, trainer.networks["unet"], trainer.config.batch_size
     rows, everywhere = over_batch(mesh), replicated(mesh)

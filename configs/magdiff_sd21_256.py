@@ -9,7 +9,7 @@ Make models/magdiff-start with tools/convert_torch_weights.py and records/prepar
 
 from ml_collections import ConfigDict
 
-from magdiff_jax.training.rules import SHARDING
+from magdiff_jax.sharding.rules import SHARDING
 
 # The released patterns, HFA's new projections and the image-prompt resampler; the VAE and the CLIP towers stay frozen.
 TRAINABLE = (

@@ -40,7 +40,7 @@ def main(arguments: list[str]) -> None:
     runtime.prepare()
     import jax
 
-    from magdiff_jax.training import distributed
+    from magdiff_jax.sharding import distributed
     from magdiff_jax.training.caching import make_cache
     from magdiff_jax.training.config import TrainConfig
     from magdiff_jax.training.start import networks_of

@@ -18,7 +18,7 @@ from magdiff_jax.diffusion.settings import Settings
 from magdiff_jax.errors import UserError
 from magdiff_jax.models import Component, Condition, Network, Params
 from magdiff_jax.models.unet import ANYWHERE, Placement
-from magdiff_jax.training.mesh import make_placement
+from magdiff_jax.sharding.mesh import make_placement
 
 # Called with (clip, step, latents) after every step.
 OnStep = Callable[[int, int, Latents], None]

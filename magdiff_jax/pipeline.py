@@ -22,10 +22,10 @@ from magdiff_jax.errors import UserError
 from magdiff_jax.models import COMPONENTS, Component, Network, Params
 from magdiff_jax.models.network import COMPUTE_DTYPES
 from magdiff_jax.replacing import check_replaceable, replacing
+from magdiff_jax.sharding import leaves
+from magdiff_jax.sharding.mesh import batch_shards, leaf_shardings, over_batch
+from magdiff_jax.sharding.rules import SHARDING
 from magdiff_jax.tokenizer import Tokenizer
-from magdiff_jax.training import leaves
-from magdiff_jax.training.mesh import batch_shards, leaf_shardings, over_batch
-from magdiff_jax.training.rules import SHARDING
 from magdiff_jax.weights import directory
 
 _NO_VISION = "this model has no vision tower for APA; convert it again with --vision FILE"

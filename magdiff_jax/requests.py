@@ -169,8 +169,8 @@ def run(task: Task, arguments: list[str]) -> None:
     import jax
 
     from magdiff_jax.pipeline import MagDiff, plan
-    from magdiff_jax.training import distributed
-    from magdiff_jax.training.mesh import MeshConfig, batch_shards, make_mesh
+    from magdiff_jax.sharding import distributed
+    from magdiff_jax.sharding.mesh import MeshConfig, batch_shards, make_mesh
     from magdiff_jax.weights.directory import read_description
 
     # ---------------------------------------------------------------- all mistakes show here, in every process

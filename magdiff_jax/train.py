@@ -45,8 +45,9 @@ def main(arguments: list[str]) -> None:
     runtime.prepare()
     import jax
 
+    from magdiff_jax.sharding import distributed
     from magdiff_jax.tokenizer import Tokenizer
-    from magdiff_jax.training import distributed, overview
+    from magdiff_jax.training import overview
     from magdiff_jax.training.cache import read_cache
     from magdiff_jax.training.checkpoints import Checkpoints
     from magdiff_jax.training.config import TrainConfig

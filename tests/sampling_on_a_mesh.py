@@ -11,7 +11,7 @@ import numpy as np
 
 from magdiff_jax import MagDiff, UserError
 from magdiff_jax.media.images import read_image
-from magdiff_jax.training.mesh import MeshConfig, make_mesh
+from magdiff_jax.sharding.mesh import MeshConfig, make_mesh
 
 OPTIONS: dict[str, Any] = {"steps": 3, "eta": 0.5, "progress": False}
 

@@ -14,6 +14,8 @@ from tqdm import tqdm
 from magdiff_jax.data.loader import make_loader
 from magdiff_jax.errors import UserError
 from magdiff_jax.replacing import replacing
+from magdiff_jax.sharding.leaves import Leaves, to_leaves
+from magdiff_jax.sharding.mesh import share_of_batch, to_global
 from magdiff_jax.tokenizer import Tokenizer
 from magdiff_jax.training.cache import (
     MARK,
@@ -27,8 +29,6 @@ from magdiff_jax.training.cache import (
     to_record,
 )
 from magdiff_jax.training.diffusion import to_inputs
-from magdiff_jax.training.leaves import Leaves, to_leaves
-from magdiff_jax.training.mesh import share_of_batch, to_global
 from magdiff_jax.training.start import starting_params, write_tokenizer
 from magdiff_jax.training.trainer import Trainer
 from magdiff_jax.weights import directory

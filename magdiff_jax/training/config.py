@@ -12,9 +12,9 @@ from magdiff_jax.data.loader import LoaderConfig
 from magdiff_jax.diffusion.schedule import ScheduleConfig
 from magdiff_jax.models import COMPONENTS
 from magdiff_jax.models.network import COMPUTE_DTYPES
-from magdiff_jax.training.mesh import MeshConfig
+from magdiff_jax.sharding.mesh import MeshConfig
+from magdiff_jax.sharding.rules import check_rules
 from magdiff_jax.training.optimizer import OptimizerConfig
-from magdiff_jax.training.rules import check_rules
 
 OBJECTIVES = ("diffusion", "vae")
 # Of the loader's settings, those that follow from the model.

@@ -19,8 +19,8 @@ from magdiff_jax.diffusion import noise
 from magdiff_jax.diffusion.schedule import ScheduleConfig, add_noise, alphas_cumprod, velocity
 from magdiff_jax.models import Condition, Network, Params
 from magdiff_jax.models.unet import Placement
+from magdiff_jax.sharding.leaves import Leaves, to_params
 from magdiff_jax.training.config import TrainConfig
-from magdiff_jax.training.leaves import Leaves, to_params
 
 Keys = Key[Array, " batch"]
 Pixels = UInt8[Array, "*batch height width 3"]

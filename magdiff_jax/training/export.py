@@ -9,11 +9,11 @@ import numpy as np
 from magdiff_jax.errors import UserError
 from magdiff_jax.models.network import flatten, unflatten
 from magdiff_jax.replacing import check_replaceable, replacing
+from magdiff_jax.sharding.leaves import to_params
+from magdiff_jax.sharding.mesh import MeshConfig
 from magdiff_jax.tokenizer import copy_files
 from magdiff_jax.training.checkpoints import Checkpoints
 from magdiff_jax.training.config import TrainConfig
-from magdiff_jax.training.leaves import to_params
-from magdiff_jax.training.mesh import MeshConfig
 from magdiff_jax.training.start import model_config, networks_of, start_folder
 from magdiff_jax.training.trainer import Trainer
 from magdiff_jax.weights import directory

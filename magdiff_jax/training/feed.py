@@ -5,10 +5,10 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from magdiff_jax.data.loader import Loader, LoaderConfig, Tokenize, make_loader
+from magdiff_jax.sharding.leaves import Leaves
+from magdiff_jax.sharding.mesh import share_of_batch, to_global
 from magdiff_jax.training.cache import Cached, cached_loader
 from magdiff_jax.training.diffusion import Inputs, to_inputs
-from magdiff_jax.training.leaves import Leaves
-from magdiff_jax.training.mesh import share_of_batch, to_global
 from magdiff_jax.training.trainer import Trainer
 
 

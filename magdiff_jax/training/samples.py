@@ -14,9 +14,9 @@ from magdiff_jax.conditioning import from_pixels, to_pixels
 from magdiff_jax.denoiser import guided_step, side_by_side
 from magdiff_jax.diffusion import noise
 from magdiff_jax.diffusion.ddim import Steps, make_steps
+from magdiff_jax.sharding.leaves import Leaves, to_params
+from magdiff_jax.sharding.mesh import replicated
 from magdiff_jax.training.diffusion import Constants, Encoded, Inputs, example_keys
-from magdiff_jax.training.leaves import Leaves, to_params
-from magdiff_jax.training.mesh import replicated
 from magdiff_jax.training.trainer import Trainer
 
 # Stream of the starting noise; the sampler's steps take those from 0 on.

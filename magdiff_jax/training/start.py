@@ -19,10 +19,10 @@ from magdiff_jax.errors import UserError
 from magdiff_jax.models import COMPONENTS, Network, Params, build
 from magdiff_jax.models.network import flatten, unflatten
 from magdiff_jax.replacing import replacing
+from magdiff_jax.sharding.leaves import Leaves, to_leaves, to_params
+from magdiff_jax.sharding.mesh import leaf_shardings
 from magdiff_jax.tokenizer import Tokenizer, copy_files, learn_tokenizer
 from magdiff_jax.training.config import TrainConfig
-from magdiff_jax.training.leaves import Leaves, to_leaves, to_params
-from magdiff_jax.training.mesh import leaf_shardings
 from magdiff_jax.training.trainer import Trainer
 from magdiff_jax.weights import directory
 from magdiff_jax.weights.convert import check_fit

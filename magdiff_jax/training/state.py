@@ -7,7 +7,7 @@ import jax.numpy as jnp
 import optax
 from jaxtyping import Array, Int, UInt32
 
-from magdiff_jax.training.leaves import Leaves
+from magdiff_jax.sharding.leaves import Leaves
 from magdiff_jax.training.loss_scale import LossScale, make_loss_scale
 
 

@@ -8,7 +8,7 @@ import jax.numpy as jnp
 import optax
 from jaxtyping import Array, Float
 
-from magdiff_jax.training.leaves import Leaves
+from magdiff_jax.sharding.leaves import Leaves
 from magdiff_jax.training.loss_scale import adjust
 from magdiff_jax.training.optimizer import OptimizerConfig
 from magdiff_jax.training.state import TrainState

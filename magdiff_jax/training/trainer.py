@@ -17,13 +17,13 @@ from magdiff_jax.config import Config, ConfigError
 from magdiff_jax.cutout import level_sizes
 from magdiff_jax.data.loader import LoaderConfig
 from magdiff_jax.models import COMPONENTS, Network
-from magdiff_jax.training import mesh as meshes
+from magdiff_jax.sharding import mesh as meshes
+from magdiff_jax.sharding.leaves import Leaves, select, shapes
+from magdiff_jax.sharding.rules import apply_rules
 from magdiff_jax.training.config import TrainConfig
 from magdiff_jax.training.diffusion import Constants, Diffusion, Inputs
 from magdiff_jax.training.flops import count_flops
-from magdiff_jax.training.leaves import Leaves, select, shapes
 from magdiff_jax.training.optimizer import learning_rate, make_optimizer, updates_taken
-from magdiff_jax.training.rules import apply_rules
 from magdiff_jax.training.state import TrainState, make_state, state_shardings
 from magdiff_jax.training.step import Metrics, gradients, in_parts, split, update
 from magdiff_jax.training.vae import Autoencoding

@@ -10,9 +10,9 @@ from magdiff_jax.conditioning import draw_latents, to_pixels
 from magdiff_jax.diffusion import noise
 from magdiff_jax.models import Network
 from magdiff_jax.models.unet import Placement
+from magdiff_jax.sharding.leaves import Leaves, to_params
 from magdiff_jax.training.config import TrainConfig
 from magdiff_jax.training.diffusion import Inputs, Losses, example_keys
-from magdiff_jax.training.leaves import Leaves, to_params
 
 LATENTS = 0
 

@@ -8,10 +8,10 @@ import jax
 import numpy as np
 
 from magdiff_jax.data.loader import Tokenize
+from magdiff_jax.sharding.leaves import Leaves
+from magdiff_jax.sharding.mesh import batch_shards
 from magdiff_jax.training.diffusion import Inputs
 from magdiff_jax.training.feed import fixed_batches
-from magdiff_jax.training.leaves import Leaves
-from magdiff_jax.training.mesh import batch_shards
 from magdiff_jax.training.metrics import Means
 from magdiff_jax.training.samples import SAMPLERS
 from magdiff_jax.training.state import TrainState

@@ -56,7 +56,7 @@ def losses(workdir: Path) -> dict[tuple[int, str], float]:
 def model(folder: Path) -> dict[str, np.ndarray]:
     """All parameters of a MagDiff folder."""
     from magdiff_jax.models import COMPONENTS, build
-    from magdiff_jax.training.leaves import to_leaves
+    from magdiff_jax.sharding.leaves import to_leaves
     from magdiff_jax.weights import directory
 
     description = directory.read_description(folder)

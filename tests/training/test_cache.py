@@ -20,6 +20,7 @@ from configs.magdiff_sd21_256 import TRAINABLE
 from magdiff_jax.config import ConfigError
 from magdiff_jax.data.loader import Loader, drops_prompt
 from magdiff_jax.errors import UserError
+from magdiff_jax.sharding.leaves import Leaves
 from magdiff_jax.tokenizer import Tokenizer
 from magdiff_jax.training import caching
 from magdiff_jax.training.cache import (
@@ -34,7 +35,6 @@ from magdiff_jax.training.cache import (
 from magdiff_jax.training.caching import make_cache
 from magdiff_jax.training.diffusion import Encoded
 from magdiff_jax.training.feed import Feed
-from magdiff_jax.training.leaves import Leaves
 from magdiff_jax.training.start import load_start, make_start, networks_of
 from magdiff_jax.training.trainer import Trainer
 from tests.training.tiny import emoji, make_config

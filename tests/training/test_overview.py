@@ -5,7 +5,7 @@ import jax.numpy as jnp
 import pytest
 
 from magdiff_jax.models import UNetConfig, VAEConfig, build
-from magdiff_jax.training.leaves import shapes
+from magdiff_jax.sharding.leaves import shapes
 from magdiff_jax.training.overview import listing, summary
 
 

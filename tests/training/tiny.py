@@ -11,10 +11,10 @@ from ml_collections import ConfigDict
 
 from configs import small
 from magdiff_jax.data.loader import make_loader
+from magdiff_jax.sharding.leaves import Leaves, to_leaves
+from magdiff_jax.sharding.mesh import to_global
 from magdiff_jax.training.config import TrainConfig
 from magdiff_jax.training.diffusion import to_inputs
-from magdiff_jax.training.leaves import Leaves, to_leaves
-from magdiff_jax.training.mesh import to_global
 from magdiff_jax.training.start import networks_of
 from magdiff_jax.training.state import TrainState
 from magdiff_jax.training.trainer import Trainer

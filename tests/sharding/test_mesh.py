@@ -6,7 +6,7 @@ import pytest
 from jax.sharding import Mesh, PartitionSpec
 
 from magdiff_jax.config import ConfigError
-from magdiff_jax.training.mesh import AXES, MeshConfig, leaf_shardings, share_of
+from magdiff_jax.sharding.mesh import AXES, MeshConfig, leaf_shardings, share_of
 
 
 @pytest.mark.parametrize(

@@ -3,7 +3,7 @@
 import pytest
 
 from magdiff_jax.config import ConfigError
-from magdiff_jax.training.rules import apply_rules
+from magdiff_jax.sharding.rules import apply_rules
 
 PATHS = ("unet/conv_in/kernel", "unet/temp_attn/kernel", "vae/conv_in/kernel")
 

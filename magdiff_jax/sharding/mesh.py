@@ -20,8 +20,8 @@ from jaxtyping import Array, Int
 
 from magdiff_jax.config import Config, ConfigError
 from magdiff_jax.models.unet import Placement
-from magdiff_jax.training.leaves import Leaves
-from magdiff_jax.training.rules import Rules, apply_rules
+from magdiff_jax.sharding.leaves import Leaves
+from magdiff_jax.sharding.rules import Rules, apply_rules
 
 AXES = ("data", "fsdp", "frame")
 # Clips of a batch lie along both.
