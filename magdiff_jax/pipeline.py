@@ -98,7 +98,7 @@ class MagDiff:
             folder: made by `tools/convert_torch_weights.py` or `save`.
             dtype: of parameters and computation: float32, bfloat16 or float16; norms, softmax and the sampler's own
                 arithmetic stay in float32.
-            mesh: devices of this process (`training.mesh.make_mesh`). Batches are shared out among them and, along
+            mesh: devices of this process (`sharding.mesh.make_mesh`). Batches are shared out among them and, along
                 `fsdp` and `tensor`, the parameters; without it one device does all.
 
         Raises:

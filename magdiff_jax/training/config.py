@@ -152,7 +152,7 @@ class TrainConfig(Config):
         accumulate: parts that a batch is worked off in, one after the other; the result is the whole batch's.
         seed: of fresh parameters, noise, timesteps and dropout.
         start: where the weights start.
-        trainable: (pattern, True or False) rules over all parameters; see `rules`.
+        trainable: (pattern, True or False) rules over all parameters; see `sharding.rules`.
         data: settings of `LoaderConfig` but those that follow from the model.
         cache: folder of the frozen encoders' outputs, made by `python -m magdiff_jax.cache`; empty: they run in every
             step.
@@ -161,7 +161,7 @@ class TrainConfig(Config):
         min_snr_gamma: γ of min-SNR weighting (Hang et al. 2023); 0: all timesteps weigh the same.
         kl_weight: of the VAE's Kullback-Leibler term (Rombach et al. 2022, appendix G).
         remat: compute each layer's activations again in the backward pass instead of keeping them.
-        sharding: (pattern, axes) rules; see `mesh.leaf_shardings`.
+        sharding: (pattern, axes) rules; see `sharding.mesh.leaf_shardings`.
         log_every: steps from one log entry to the next.
     """
 
