@@ -15,6 +15,9 @@ from magdiff_jax.weights.table import table
 from tests.parity.recordings import TEXT_TOKENS, Recording, assert_close, channels_last, recordings
 
 TOLERANCE = 1e-4
+# Gradients that are zero in exact arithmetic, as of biases that a GroupNorm takes off again, are recorded as up to 1e-8;
+# the whole gradient's norm is 2.4.
+ROUNDING = 1e-7
 
 
 def predict(recording: Recording, params: Params, name: str, **options: Any) -> jax.Array:
@@ -63,10 +66,11 @@ def test_unet_gradients(path: Path) -> None:
     assert recorded_norms == set(ours)
     for name, array in ours.items():
         norm = recording.outputs[f"grad_norm/{name}"].item()
-        assert abs(np.linalg.norm(array) - norm) <= TOLERANCE * norm, name
-        assert np.linalg.norm(array - again[name]) <= TOLERANCE * norm, name
+        allowed = max(TOLERANCE * norm, ROUNDING)
+        assert abs(np.linalg.norm(array) - norm) <= allowed, name
+        assert np.linalg.norm(array - again[name]) <= allowed, name
         if f"grad/{name}" in recording.outputs:
-            assert np.linalg.norm(array - recording.outputs[f"grad/{name}"]) <= TOLERANCE * norm, name
+            assert np.linalg.norm(array - recording.outputs[f"grad/{name}"]) <= allowed, name
 
 
 @pytest.mark.parametrize("path", recordings("in/image", "out/mean", "out/logvar"))
