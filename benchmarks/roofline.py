@@ -81,6 +81,11 @@ def parse(topology: str) -> tuple[Chip, tuple[int, ...]]:
     return CHIPS[found[1]], tuple(int(size) for size in found[2].split("x"))
 
 
+def chips(topology: str) -> int:
+    """How many there are."""
+    return math.prod(parse(topology)[1])
+
+
 def network_bandwidth(chip: Chip, axes: tuple[int, ...]) -> float:
     """Bytes/s that come in at the worst placed chip, one in a corner: a link for each axis, two where its ends join.
 

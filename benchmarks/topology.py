@@ -96,6 +96,13 @@ def make_parser() -> commands.Parser:
         help="of the compiler, from -1 (in a tenth of the time; keeps less on the chip, so that memory and traffic are "
         "upper bounds) to 0 (as for a real run); default: -1",
     )
+    parser.add_argument(
+        "--option",
+        action="append",
+        default=[],
+        metavar="NAME=VALUE",
+        help="of the compiler, such as xla_jf_spmd_threshold_for_windowed_einsum_mib=1000000; may stand several times",
+    )
     parser.add_argument("--json", type=Path, metavar="FILE", help="write the figures here as well")
     return parser
 
@@ -107,6 +114,9 @@ def main(arguments: list[str]) -> None:
         roofline.parse(args.topology)
     except ValueError as error:
         raise UserError(f"--topology {error}") from None
+    options = dict(option.partition("=")[::2] for option in args.option)
+    if not all(options.values()):
+        raise UserError("--option: write NAME=VALUE")
     values = read_config(args.config, overrides)
 
     devices = topology_devices(args.topology)
@@ -116,7 +126,7 @@ def main(arguments: list[str]) -> None:
     config = TrainConfig.from_dict(values)
     trainer = Trainer(config, networks_of(config), devices)
     traced = sampling(trainer) if args.sampling else encoders(trainer) if args.encoders else training(trainer)
-    report = compile_report(trainer, traced, args.effort)
+    report = compile_report(trainer, traced, args.effort, options)
     print(describe(report, args.topology))
     if args.json:
         with replacing(args.json) as new:
@@ -235,15 +245,18 @@ def sampling(trainer: Any) -> Traced:
     return Traced("guided DDIM step", traced, useful, {"parameters": params, "keys and values": condition}, 1)
 
 
-def compile_report(trainer: Any, program: Traced, effort: float) -> Report:
-    """Compile a program and read from it what it needs."""
+def compile_report(
+    trainer: Any, program: Traced, effort: float = 0.0, options: Mapping[str, str] | None = None
+) -> Report:
+    """Compile a program and read from it what it needs; `options` of the compiler, see --option."""
     import jax
 
     from magdiff_jax.training.flops import count_flops
 
     lowered = program.traced.lower(lowering_platforms=(trainer.mesh.devices.flat[0].platform,))
     start = time.perf_counter()
-    compiled = lowered.compile(compiler_options={"exec_time_optimization_effort": effort} if effort else None)
+    exertion = {"exec_time_optimization_effort": effort} if effort else {}
+    compiled = lowered.compile(compiler_options={**exertion, **(options or {})})
     seconds = time.perf_counter() - start
 
     held = {name: float(sum(map(_bytes_per_device, jax.tree.leaves(arrays)))) for name, arrays in program.held.items()}

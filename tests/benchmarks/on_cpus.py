@@ -19,7 +19,7 @@ def main() -> None:
     trainer = Trainer(config, topology.networks_of(config), jax.devices())
     cells = {}
     for make in (topology.training, topology.encoders, topology.sampling):
-        report = topology.compile_report(trainer, make(trainer), 0.0)
+        report = topology.compile_report(trainer, make(trainer))
         cells[make.__name__] = topology.to_json(report, "v5e:2x4")
         cells[make.__name__]["text"] = topology.describe(report, "v5e:2x4")
         cells[make.__name__]["parameters"] = {
