@@ -15,8 +15,8 @@ from magdiff_jax.weights.table import table
 from tests.parity.recordings import TEXT_TOKENS, Recording, assert_close, channels_last, recordings
 
 TOLERANCE = 1e-4
-# Gradients that are zero in exact arithmetic, as of biases that a GroupNorm takes off again, are recorded as up to 1e-8;
-# the whole gradient's norm is 2.4.
+# Gradients that are zero in exact arithmetic, as of biases that a GroupNorm takes off again, are recorded as 1e-8; the
+# whole gradient's norm is 2.4.
 ROUNDING = 1e-7
 
 
