@@ -52,11 +52,15 @@ SIZES = {
 
 
 class Case(NamedTuple):
-    """A function of `arguments`, the parameters first, to be compiled and timed."""
+    """A function of `arguments`, the parameters or the state first, to be compiled and timed.
+
+    With `goes_on` it returns (new first argument, result), and uses up the first argument that it was given.
+    """
 
     name: str
     function: Callable[..., Any]
     arguments: tuple[Any, ...]
+    goes_on: bool = False
 
 
 def random_params(network: Network) -> Params:

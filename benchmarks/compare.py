@@ -1,4 +1,4 @@
-"""The U-Net's forward pass beside PyTorch's: same weights, same inputs, in alternation."""
+"""The U-Net beside PyTorch's: same weights, same inputs, in alternation."""
 
 import dataclasses
 import statistics
@@ -36,8 +36,8 @@ def unavailable() -> str | None:
     return None
 
 
-def torch_forward(size: Size, network: Network, params: Params, inputs: tuple[Any, ...]) -> Callable[[], np.ndarray]:
-    """PyTorch's U-Net on copies of our weights, each in the memory layout that PyTorch prefers."""
+def torch_unet(size: Size, network: Network, params: Params) -> Any:
+    """PyTorch's U-Net on copies of our weights, each in the memory layout that PyTorch prefers, without dropout."""
     import torch
 
     from benchmarks.torch_unet import TorchUNet
@@ -51,15 +51,29 @@ def torch_forward(size: Size, network: Network, params: Params, inputs: tuple[An
         theirs.pop(entry.name).copy_(torch.from_numpy(entry.layout.to_torch(array)))
     if theirs:
         raise ValueError(f"parameters without a counterpart: {sorted(theirs)}")
+    return unet
+
+
+def torch_inputs(inputs: tuple[Any, ...], dtype: str) -> tuple[Any, ...]:
+    """Noise, text, image and subject as PyTorch's U-Net takes them: sample, timesteps, context."""
+    import torch
 
     noise, text, image, subject = (np.asarray(array, np.float32) for array in inputs)
     sample = np.moveaxis(np.concatenate([noise, subject], axis=-1), -1, 1)
     arrays = np.ascontiguousarray(sample), np.concatenate([text, image], axis=1)
-    sample, context = (torch.from_numpy(array).to(getattr(torch, network.dtype)) for array in arrays)
+    sample, context = (torch.from_numpy(array).to(getattr(torch, dtype)) for array in arrays)
+    return sample, torch.full((len(noise),), TIMESTEP), context
+
+
+def torch_forward(size: Size, network: Network, params: Params, inputs: tuple[Any, ...]) -> Callable[[], np.ndarray]:
+    """PyTorch's forward pass."""
+    import torch
+
+    unet, arrays = torch_unet(size, network, params), torch_inputs(inputs, network.dtype)
 
     def forward() -> np.ndarray:
         with torch.inference_mode():
-            return unet(sample, torch.tensor([TIMESTEP]), context).float().numpy()
+            return unet(*arrays).float().numpy()
 
     return forward
 
@@ -76,6 +90,33 @@ def compare(size: str, ours: Callable[[], Any], theirs: Callable[[], np.ndarray]
     allowed = 1e-3 if result.dtype == np.float32 else 0.1
     if difference > allowed:
         raise ValueError(f"JAX and PyTorch differ by {difference:.2g} of the largest output: allowed is {allowed}")
+    return _race(size, ours, theirs, runs, difference)
+
+
+def compare_losses(
+    size: str, loss: float, ours: Callable[[], Any], theirs: Callable[[], float], runs: int
+) -> Comparison:
+    """Time training steps in turn, after a look that the first losses, ours being `loss`, agree to four digits.
+
+    Raises:
+        ValueError: they do not.
+    """
+    expected = theirs()
+    difference = abs(loss - expected) / expected
+    if difference > 1e-4:
+        raise ValueError(f"the first losses differ: {loss} of JAX, {expected} of PyTorch")
+    return _race(size, ours, theirs, runs, difference)
+
+
+def line(comparison: Comparison, compared: str) -> str:
+    """For the table; `compared`: what was looked at."""
+    return (
+        f"{comparison.size}: JAX / PyTorch {comparison.ratio:.2f} ({comparison.runs} pairs, PyTorch "
+        f"{comparison.torch_seconds:.4f} s, {compared} equal to {comparison.difference:.0e})"
+    )
+
+
+def _race(size: str, ours: Callable[[], Any], theirs: Callable[[], Any], runs: int, difference: float) -> Comparison:
     pairs = [(timed(ours), timed(theirs)) for _ in range(runs)]
     ratio = statistics.median(ours / theirs for ours, theirs in pairs)
     return Comparison(size, statistics.median(theirs for _, theirs in pairs), ratio, runs, difference)

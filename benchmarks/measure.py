@@ -63,10 +63,31 @@ def peak_flops(dtype: str) -> float:
     return 2 * size**3 / min(timed(lambda: product(matrix)) for _ in range(12))
 
 
-def measure(size: str, case: Case, quick: bool) -> tuple[Result, Callable[[], Any]]:
-    """Compile a case twice, the second time from the cache, and time it. Also returns a function that runs it."""
+class Program(NamedTuple):
+    """A compiled case, and a function that runs it; the rest is as in `Result`."""
+
+    case: Case
+    compiled: Any
+    run: Callable[[], Any]
+    tflop: float
+    trace: float
+    compile: float
+    start: float
+
+    @property
+    def arguments(self) -> float:
+        return self.compiled.memory_analysis().argument_size_in_bytes / GIGA
+
+    @property
+    def temporaries(self) -> float:
+        return self.compiled.memory_analysis().temp_size_in_bytes / GIGA
+
+
+def build(case: Case) -> Program:
+    """Compile a case twice, the second time from the cache."""
+    jitted = jax.jit(case.function, donate_argnums=0 if case.goes_on else ())
     start = time.perf_counter()
-    traced = jax.jit(case.function).trace(*case.arguments)
+    traced = jitted.trace(*case.arguments)
     lowered = traced.lower()
     trace = time.perf_counter() - start
     start = time.perf_counter()
@@ -75,25 +96,37 @@ def measure(size: str, case: Case, quick: bool) -> tuple[Result, Callable[[], An
 
     jax.clear_caches()
     start = time.perf_counter()
-    compiled = jax.jit(case.function).lower(*case.arguments).compile()
+    compiled = jitted.lower(*case.arguments).compile()
     cached = time.perf_counter() - start
+    arguments = list(case.arguments)
 
     def run() -> Any:
-        return compiled(*case.arguments)
+        result = compiled(*arguments)
+        if case.goes_on:
+            arguments[0], result = result
+        return result
 
-    runs = list(repeated(run, quick))
-    memory = compiled.memory_analysis()
-    result = Result(
+    return Program(case, compiled, run, count_flops(traced.jaxpr.jaxpr) / 1e12, trace, compilation, cached)
+
+
+def tflop(function: Callable[..., Any], arguments: tuple[Any, ...]) -> float:
+    """Of one run, as in `Result`."""
+    return count_flops(jax.make_jaxpr(function)(*arguments).jaxpr) / 1e12
+
+
+def measure(size: str, program: Program, quick: bool) -> Result:
+    """Time a program."""
+    runs = list(repeated(program.run, quick))
+    return Result(
         size,
-        case.name,
+        program.case.name,
         statistics.median(runs),
         len(runs),
-        count_flops(traced.jaxpr.jaxpr) / 1e12,
-        trace,
-        compilation,
-        cached,
-        memory.argument_size_in_bytes / GIGA,
-        memory.temp_size_in_bytes / GIGA,
+        program.tflop,
+        program.trace,
+        program.compile,
+        program.start,
+        program.arguments,
+        program.temporaries,
         resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024 / GIGA,
     )
-    return result, run

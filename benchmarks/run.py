@@ -56,38 +56,39 @@ def measure_all(arguments: argparse.Namespace) -> dict[str, object]:
     results, comparisons = [], []
 
     def report(result: measure.Result) -> None:
-        speed = result.tflop / result.seconds
-        head = (
-            result.size,
-            result.case,
-            f"{result.seconds:.4f}",
-            str(result.runs),
-            f"{speed:.3f}",
-            f"{speed / peak:.0%}",
-        )
-        print(row((*head, *(f"{number:.2f}" for number in result[5:]))), flush=True)
-        results.append(result._asdict() | {"tflop_per_second": speed, "share_of_peak": speed / peak})
+        print(report_row(result, peak), flush=True)
+        results.append(with_speed(result, peak))
 
     for name in arguments.size:
         size = cases.SIZES[name]
-        report(measure.measure(name, cases.vae_decode(size, arguments.dtype), arguments.quick)[0])
+        report(measure.measure(name, measure.build(cases.vae_decode(size, arguments.dtype)), arguments.quick))
         network, params = cases.unet(size, arguments.dtype)
-        report(measure.measure(name, cases.guided_step(size, network, params), arguments.quick)[0])
+        report(measure.measure(name, measure.build(cases.guided_step(size, network, params)), arguments.quick))
         forward = cases.unet_forward(size, network, params)
-        result, run = measure.measure(name, forward, arguments.quick)
+        program = measure.build(forward)
+        result = measure.measure(name, program, arguments.quick)
         report(result)
         if missing is None:
             theirs = compare.torch_forward(size, network, params, forward.arguments[1:])
-            comparison = compare.compare(name, run, theirs, result.runs)
-            print(
-                f"{name}: JAX / PyTorch {comparison.ratio:.2f} ({comparison.runs} pairs, PyTorch "
-                f"{comparison.torch_seconds:.4f} s, outputs equal to {comparison.difference:.0e})",
-                flush=True,
-            )
+            comparison = compare.compare(name, program.run, theirs, result.runs)
+            print(compare.line(comparison, "outputs"), flush=True)
             comparisons.append(comparison._asdict())
     if missing is not None:
         print(missing)
     return {"jax": jax.__version__, "dtype": arguments.dtype, "peak": peak, "results": results, "torch": comparisons}
+
+
+def report_row(result: "measure.Result", peak: float) -> str:
+    """A line of the table; `peak` in TFLOP/s."""
+    speed = result.tflop / result.seconds
+    head = (result.size, result.case, f"{result.seconds:.4f}", str(result.runs), f"{speed:.3f}", f"{speed / peak:.0%}")
+    return row((*head, *(f"{number:.2f}" for number in result[5:])))
+
+
+def with_speed(result: "measure.Result", peak: float) -> dict[str, object]:
+    """A line of the table for JSON."""
+    speed = result.tflop / result.seconds
+    return result._asdict() | {"tflop_per_second": speed, "share_of_peak": speed / peak}
 
 
 def row(cells: tuple[str, ...]) -> str:
