@@ -92,8 +92,11 @@ def write_component(folder: Path, name: str, config: Config, params: Params) -> 
     # A file for each array, and no copy of the arrays before they are written: both take the parameters' memory again.
     uncopied = ocp.type_handlers.NumpyHandler(deepcopy_host_arrays=False)
     registry = ocp.type_handlers.create_type_handler_registry((np.ndarray, uncopied))
-    handler = ocp.PyTreeCheckpointHandler(use_ocdbt=False, type_handler_registry=registry)
-    with ocp.Checkpointer(handler) as checkpointer:
+    alone = _alone()
+    handler = ocp.PyTreeCheckpointHandler(
+        use_ocdbt=False, type_handler_registry=registry, multiprocessing_options=alone
+    )
+    with ocp.Checkpointer(handler, multiprocessing_options=alone) as checkpointer:
         checkpointer.save((folder / name / "params").absolute(), args=ocp.args.PyTreeSave(params))
     (folder / name / CHECKSUMS).write_text("".join(f"{line}\n" for line in _checksums(folder / name)), encoding="utf-8")
     return fingerprint(params)
@@ -183,8 +186,7 @@ def _checked_files(folder: Path, name: str) -> Path:
 def _restore(path: Path, shapes: Params, arguments: Params) -> Params:
     import orbax.checkpoint as ocp
 
-    # Each process of several reads for itself, and waits for none.
-    alone = ocp.options.MultiprocessingOptions(jax.process_index(), {jax.process_index()})
+    alone = _alone()
     handler = ocp.PyTreeCheckpointHandler(multiprocessing_options=alone)
     try:
         with ocp.Checkpointer(handler, multiprocessing_options=alone) as checkpointer:
@@ -197,6 +199,13 @@ def _restore(path: Path, shapes: Params, arguments: Params) -> Params:
     raise UserError(
         f"{path}: of another architecture than {path.parent.name}/config.json says; convert the model again"
     )
+
+
+def _alone() -> Any:
+    """Orbax's options for a process of several that reads or writes for itself, and waits for none."""
+    import orbax.checkpoint as ocp
+
+    return ocp.options.MultiprocessingOptions(jax.process_index(), {jax.process_index()})
 
 
 def _sizes(leaves: list[tuple[Any, Any]]) -> list[tuple[tuple[str, ...], tuple[int, ...]]]:
