@@ -48,13 +48,3 @@ def test_a_run_moves_between_topologies(alone: Path, tmp_path: Path) -> None:
     assert expected.keys() <= found.keys()
     for key, value in expected.items():
         assert found[key] == pytest.approx(value, rel=1e-5), key
-
-
-def test_from_two_processes_to_one_and_back(alone: Path, tmp_path: Path) -> None:
-    workdir = tmp_path / "run"
-    for where, until in (("two processes", 2), ("alone", 4)):
-        go_on(workdir, until, where)
-    go_on(workdir, 5, "two processes")
-    expected, found = losses(alone), losses(workdir)
-    for step in range(1, 6):
-        assert found[step, "loss"] == pytest.approx(expected[step, "loss"], rel=1e-5), step
