@@ -2,6 +2,7 @@
 
 import itertools
 import shutil
+import tempfile
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -11,7 +12,7 @@ import numpy as np
 from jax.experimental import multihost_utils
 from tqdm import tqdm
 
-from magdiff_jax.data.loader import make_loader
+from magdiff_jax.data.loader import Tokenize, make_loader
 from magdiff_jax.errors import UserError
 from magdiff_jax.replacing import replacing
 from magdiff_jax.sharding.leaves import Leaves, to_leaves
@@ -35,6 +36,8 @@ from magdiff_jax.weights import directory
 from magdiff_jax.weights.files import write_json
 
 EXAMPLES_PER_FILE = 1024
+# What `replacing` leaves behind where the process is killed.
+LEFT = ".writing-*"
 
 
 def make_cache(trainer: Trainer, folder: Path, examples: int, examples_per_file: int = EXAMPLES_PER_FILE) -> int:
@@ -55,17 +58,16 @@ def make_cache(trainer: Trainer, folder: Path, examples: int, examples_per_file:
     Raises:
         UserError: the folder holds something else, or the operating system refuses to write.
     """
+    # The first process looks and decides for all: others may look when it has written something already.
     first = jax.process_index() == 0
-    found = _find(folder, examples, examples_per_file)
-    if found is not None:
-        check_same(folder, found, origin(trainer))
+    found = _find(trainer, folder, examples, examples_per_file) if first else None
     if first:
         _clear(folder)
-        with replacing(folder / "tokenizer") as new:
-            write_tokenizer(trainer.config, trainer, new)
-    multihost_utils.sync_global_devices("tokenizer of the cache")
-    frozen, fingerprints = _load_encoders(trainer)
-    whole = {**origin(trainer), **origin_of_weights(fingerprints, folder / "tokenizer")}
+    with tempfile.TemporaryDirectory() as beside:
+        write_tokenizer(trainer.config, trainer, tokens := Path(beside, "tokenizer"))
+        tokenizer = Tokenizer(tokens, trainer.text_length)
+        frozen, fingerprints = _load_encoders(trainer)
+        whole = {**origin(trainer), **origin_of_weights(fingerprints, tokens)}
     config = CacheConfig(examples, examples_per_file, whole)
     if found is not None:
         check_same(folder, found, config.origin)
@@ -73,22 +75,23 @@ def make_cache(trainer: Trainer, folder: Path, examples: int, examples_per_file:
         with replacing(folder / MARK) as new:
             write_json(new, config.to_dict())
     files = config.files(folder)
-    # The first process decides for all: another may look when the first file is there already.
     there = multihost_utils.broadcast_one_to_all(np.array([file.is_file() for file in files]))
-    _write(trainer, frozen, config, folder, [index for index in range(len(files)) if not there[index]])
+    missing = [index for index in range(len(files)) if not there[index]]
+    _write(trainer, frozen, tokenizer.ids, config, folder, missing)
     multihost_utils.sync_global_devices("cache")
     return sum(file.stat().st_size for file in files)
 
 
-def _find(folder: Path, examples: int, examples_per_file: int) -> CacheConfig | None:
-    """What an earlier call began in the folder; None: nothing is there."""
-    if not folder.exists() or (folder.is_dir() and not any(folder.iterdir())):
+def _find(trainer: Trainer, folder: Path, examples: int, examples_per_file: int) -> CacheConfig | None:
+    """What an earlier call began in the folder, checked as far as can be without weights; None: nothing is there."""
+    if not folder.exists() or (folder.is_dir() and all(path.match(LEFT) for path in folder.iterdir())):
         return None
     if not (folder / MARK).is_file():
         raise UserError(f"{folder} holds something else than a cache: choose another --out")
     found = read_description(folder)
     if (found.examples, found.examples_per_file) != (examples, examples_per_file):
         raise UserError(f"cache {folder}: made for {found.examples} examples; give that number, or another --out")
+    check_same(folder, found, origin(trainer))
     return found
 
 
@@ -96,7 +99,7 @@ def _clear(folder: Path) -> None:
     """Make the folder, or rid it of what a killed call was writing."""
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        for left in folder.glob(".writing-*"):
+        for left in folder.glob(LEFT):
             shutil.rmtree(left)
     except OSError as error:
         raise UserError(f"{folder} cannot be written to: {error.strerror or error}") from error
@@ -115,16 +118,17 @@ def _load_encoders(trainer: Trainer) -> tuple[Leaves, dict[str, str]]:
     return frozen, fingerprints
 
 
-def _write(trainer: Trainer, frozen: Leaves, config: CacheConfig, folder: Path, missing: Sequence[int]) -> None:
+def _write(
+    trainer: Trainer, frozen: Leaves, tokenize: Tokenize, config: CacheConfig, folder: Path, missing: Sequence[int]
+) -> None:
     """Write the missing files, each process one at a time: encoding takes the devices of all of them."""
     part, parts = share_of_batch(trainer.mesh)
-    tokenizer = Tokenizer(folder / "tokenizer", trainer.text_length)
     share = trainer.config.batch_size // parts
     data = trainer.loader_config(prompt_dropout=0.0, batch_size=share)
     done = config.examples - sum(map(config.size, missing))
     hidden = None if jax.process_index() == 0 else True
     with (
-        make_loader(data, tokenizer.ids) as loader,
+        make_loader(data, tokenize) as loader,
         tqdm(total=config.examples, initial=done, unit="example", desc="encoding", disable=hidden) as bar,
     ):
         for start in range(0, len(missing), parts):

@@ -227,6 +227,7 @@ def test_a_killed_call_goes_on(cache: Path, tmp_path: Path, monkeypatch: pytest.
             raise Killed
         written(path, *rest)
 
+    (folder / ".writing-mark").mkdir(parents=True)
     with monkeypatch.context() as patch:
         patch.setattr(caching, "_write_file", killed)
         with pytest.raises(Killed):
