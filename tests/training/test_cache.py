@@ -329,12 +329,20 @@ DAMAGES: dict[str, Callable[[Path], Any]] = {
 }
 
 
-@pytest.mark.parametrize("threads", [0, 2])
 @pytest.mark.parametrize("what", DAMAGES)
-def test_a_damaged_file_is_named(what: str, threads: int, cache: Path, start: Path, tmp_path: Path) -> None:
+def test_a_damaged_file_is_named(what: str, cache: Path, tmp_path: Path) -> None:
     shutil.copytree(cache, tmp_path / "cache")
     DAMAGES[what](tmp_path / "cache" / "encoded.array_record-00001-of-00003")
-    trainer = make_trainer(cache=str(tmp_path / "cache"), data={"threads": threads})
+    source = CachedSource(tmp_path / "cache", read_description(cache), abstract_encoded(make_trainer()))
+    assert [len(source[place].ids) for place in (0, 9, 20, 27)] == [1] * 4
+    with pytest.raises(UserError, match=r"00001-of-00003: damaged \(.*\); delete it"):
+        [source[place] for place in range(10, 20)]
+
+
+def test_damage_shows_through_threads(cache: Path, start: Path, tmp_path: Path) -> None:
+    shutil.copytree(cache, tmp_path / "cache")
+    flip_bit(tmp_path / "cache" / "encoded.array_record-00001-of-00003")
+    trainer = make_trainer(cache=str(tmp_path / "cache"), data={"threads": 2})
     with pytest.raises(UserError, match=r"00001-of-00003: damaged \(.*\); delete it"):
         take(cached_loader(trainer, start, 0, 1), 4)
 
