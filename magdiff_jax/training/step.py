@@ -34,18 +34,19 @@ def in_parts(function: Callable[[Any], Any], batch: Any, parts: int) -> Any:
 
 
 def gradients(
-    losses: LossFunction, params: Leaves, frozen: Leaves, batch: Any, parts: int, scale: Float[Array, ""]
+    losses: LossFunction, params: Leaves, frozen: Leaves, batch: Any, parts: int, scale: Float[Array, ""] | None
 ) -> tuple[Leaves, Metrics]:
     """Gradients of the mean loss, unscaled and in float32, with the loss and the loss function's own metrics.
 
-    `scale` multiplies the loss before the backward pass, so that float16 holds its gradients. The gradients of parts
-    are added up and divided by their number: those of the whole batch, since the parts are equally large.
+    `scale` multiplies the loss before the backward pass, so that float16 holds its gradients; None: it need not. The
+    gradients of parts are added up and divided by their number: those of the whole batch, since the parts are equally
+    large.
     """
 
     def of_part(params: Leaves, part: Any) -> tuple[Array, Metrics]:
         each, metrics = losses({**params, **frozen}, part)
         loss = each.mean()
-        return loss * scale, {"loss": loss, **metrics}
+        return loss if scale is None else loss * scale, {"loss": loss, **metrics}
 
     gradient = jax.grad(of_part, has_aux=True)
     if parts == 1:
@@ -62,7 +63,9 @@ def gradients(
         grads = jax.tree.map(lambda leaf: leaf / parts, grads)
         # Sums and counts stay such; everything else is a mean.
         metrics = {name: leaf if leaf.ndim else leaf / parts for name, leaf in metrics.items()}
-    return jax.tree.map(lambda leaf: leaf / scale, grads), metrics
+    if scale is not None:
+        grads = jax.tree.map(lambda leaf: leaf / scale, grads)
+    return grads, metrics
 
 
 def update(
@@ -78,20 +81,24 @@ def update(
     """
     norm = optax.tree.norm(grads)
     finite = jnp.isfinite(norm)
-    updates, opt_state = optimizer.update(grads, state.opt_state, state.params)
-    params = optax.apply_updates(state.params, updates)
-    ema = state.ema
-    if ema:
-        ema = jax.tree.map(lambda old, new: config.ema * old + (1 - config.ema) * new, ema, params)
-    new = state._replace(params=params, opt_state=opt_state, ema=ema)
-    kept = jax.tree.map(lambda after, before: jnp.where(finite, after, before), new, state)
+
+    def take(state: TrainState) -> TrainState:
+        updates, opt_state = optimizer.update(grads, state.opt_state, state.params)
+        params = optax.apply_updates(state.params, updates)
+        ema = state.ema
+        if ema:
+            ema = jax.tree.map(lambda old, new: config.ema * old + (1 - config.ema) * new, ema, params)
+        return state._replace(params=params, opt_state=opt_state, ema=ema)
+
+    # Not a choice number by number between the two states: XLA would copy Adam's old moments for it.
+    new = jax.lax.cond(finite, take, lambda state: state, state)
     loss_scale = state.loss_scale
     if growth_interval is not None:
         loss_scale = adjust(loss_scale, finite, growth_interval)
     metrics = {
         "gradient_norm": norm,
-        "parameter_norm": optax.tree.norm(kept.params),
+        "parameter_norm": optax.tree.norm(new.params),
         "loss_scale": state.loss_scale.scale,
         "skipped": jnp.where(finite, 0.0, 1.0),
     }
-    return kept._replace(step=state.step + 1, loss_scale=loss_scale), metrics
+    return new._replace(step=state.step + 1, loss_scale=loss_scale), metrics

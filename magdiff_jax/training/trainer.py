@@ -201,9 +201,8 @@ class Trainer:
                 leaves, meshes.place_batch(self.mesh, part), constants, state.seed, training=True
             )
 
-        grads, metrics = gradients(
-            losses, state.params, frozen, encoded, self.config.accumulate, state.loss_scale.scale
-        )
+        scale = state.loss_scale.scale if self._scales_loss else None
+        grads, metrics = gradients(losses, state.params, frozen, encoded, self.config.accumulate, scale)
         growth = self.config.precision.growth_interval if self._scales_loss else None
         rate = self._learning_rate(updates_taken(state.opt_state))
         state, further = update(state, grads, self.optimizer, self.config.optimizer, growth)

@@ -104,11 +104,14 @@ def test_images_leave_the_temporal_layers_alone() -> None:
         assert (change == 0) == ("/temp_" in path), path
 
 
-def test_overfits_eight_clips(run: Run) -> None:
-    _, metrics = run.steps(400)
+def test_overfits_four_clips() -> None:
+    everything = ((r"^(unet|resampler)/", True), ("rest", False))
+    optimizer = {"learning_rate": 3e-3, "warmup_steps": 20}
+    run = make_run(batch_size=4, trainable=everything, optimizer=optimizer)
     # Noise and timesteps follow from the clips' positions, so that the same step again can be learnt by heart.
+    _, metrics = run.steps(400)
     assert np.mean(losses(metrics)[:5]) > 0.8
-    assert np.mean(losses(metrics)[-5:]) < 0.5
+    assert np.mean(losses(metrics)[-5:]) < 0.1
 
 
 def test_min_snr_weights_are_the_papers() -> None:
