@@ -106,12 +106,11 @@ def test_images_leave_the_temporal_layers_alone() -> None:
 
 def test_overfits_four_clips() -> None:
     everything = ((r"^(unet|resampler)/", True), ("rest", False))
-    optimizer = {"learning_rate": 3e-3, "warmup_steps": 20}
-    run = make_run(batch_size=4, trainable=everything, optimizer=optimizer)
+    run = make_run(batch_size=4, steps=100, trainable=everything, optimizer={"learning_rate": 1e-2, "warmup_steps": 20})
     # Noise and timesteps follow from the clips' positions, so that the same step again can be learnt by heart.
-    _, metrics = run.steps(400)
+    _, metrics = run.steps(100)
     assert np.mean(losses(metrics)[:5]) > 0.8
-    assert np.mean(losses(metrics)[-5:]) < 0.1
+    assert np.mean(losses(metrics)[-5:]) < 0.05
 
 
 def test_min_snr_weights_are_the_papers() -> None:
