@@ -16,7 +16,7 @@ from magdiff_jax.sharding.mesh import MeshConfig
 from magdiff_jax.sharding.rules import check_rules
 from magdiff_jax.training.optimizer import OptimizerConfig
 
-OBJECTIVES = ("diffusion", "vae")
+OBJECTIVES = ("diffusion", "vae", "clip")
 # Of the loader's settings, those that follow from the model.
 _DERIVED = {"batch_size", "levels", "latent_multiple"}
 
@@ -146,7 +146,7 @@ class TrainConfig(Config):
     """A training run.
 
     Attributes:
-        objective: "diffusion": the U-Net and the resampler; "vae": the VAE.
+        objective: "diffusion": the U-Net and the resampler; "vae": the VAE; "clip": both CLIP towers.
         steps: optimizer steps of the whole run.
         batch_size: clips a step, of all devices together.
         accumulate: parts that a batch is worked off in, one after the other; the result is the whole batch's.
@@ -206,8 +206,10 @@ class TrainConfig(Config):
                 raise ConfigError(f"trainable: {pattern!r}: {value!r} must be True or False")
         if given := sorted(_DERIVED & set(self.data)):
             raise ConfigError(f"data.{given[0]}: follows from batch_size and the model; leave it away")
-        if self.objective == "vae" and (self.images.share or self.cache):
-            raise ConfigError("objective = 'vae': takes neither images.share nor cache")
+        if self.objective != "diffusion" and (self.images.share or self.cache):
+            raise ConfigError(f"objective = {self.objective!r}: takes neither images.share nor cache")
+        if self.objective == "clip" and self.accumulate > 1:
+            raise ConfigError("accumulate: objective 'clip' compares all pairs of a batch; leave it at 1")
         if self.cache and self.images.share:
             raise ConfigError("cache: holds no images; leave images.share at 0, or cache empty")
         LoaderConfig.from_dict({**self.data, "batch_size": self.batch_size})

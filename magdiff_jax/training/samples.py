@@ -98,4 +98,11 @@ class Reconstructor:
         return jnp.concatenate([frames, from_pixels(decoded)], axis=3)
 
 
-SAMPLERS: dict[str, Any] = {"diffusion": Sampler, "vae": Reconstructor}
+class Nothing:
+    """Of towers there is nothing to see."""
+
+    def __init__(self, trainer: Trainer):
+        self.kinds: dict[str, str] = {}
+
+
+SAMPLERS: dict[str, Any] = {"diffusion": Sampler, "vae": Reconstructor, "clip": Nothing}

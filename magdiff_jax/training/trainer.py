@@ -21,6 +21,7 @@ from magdiff_jax.sharding import mesh as meshes
 from magdiff_jax.sharding.leaves import Leaves, select, shapes
 from magdiff_jax.sharding.rules import apply_rules
 from magdiff_jax.training.config import TrainConfig
+from magdiff_jax.training.contrastive import Contrast
 from magdiff_jax.training.diffusion import Constants, Diffusion, Inputs
 from magdiff_jax.training.flops import count_flops
 from magdiff_jax.training.optimizer import learning_rate, make_optimizer, updates_taken
@@ -28,7 +29,7 @@ from magdiff_jax.training.state import TrainState, make_state, state_shardings
 from magdiff_jax.training.step import Metrics, gradients, in_parts, split, update
 from magdiff_jax.training.vae import Autoencoding
 
-OBJECTIVES = {"diffusion": Diffusion, "vae": Autoencoding}
+OBJECTIVES = {"diffusion": Diffusion, "vae": Autoencoding, "clip": Contrast}
 COUNTERS = ("quarter_sums", "quarter_counts")
 
 
@@ -42,7 +43,7 @@ class Trainer:
         shapes: of all parameters, by path; trainable ones in float32, frozen ones in the type they are held in.
         trainable, frozen: paths.
         shardings: where each parameter lies.
-        objective: see `diffusion` and `vae`.
+        objective: see `diffusion`, `vae` and `contrastive`.
         encode: (frozen, Inputs) → what the frozen encoders make of a batch.
         constants: frozen → `Constants`; for the diffusion objective only.
         step: (state, frozen, constants, encoded) → (state, metrics); the state that goes in is used up.
