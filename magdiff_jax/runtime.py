@@ -1,7 +1,7 @@
 """What a command sets up before JAX starts: XLA's flags and the cache of compiled programs."""
 
 import os
-from importlib.metadata import version
+from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
 CACHE = Path("~/.cache/magdiff_jax/xla")
@@ -9,6 +9,9 @@ CACHE = Path("~/.cache/magdiff_jax/xla")
 # Flags that make CPUs faster (docs/performance.md), by the jaxlib versions in which they were tried: XLA ends the
 # process at a flag that it does not know.
 FLAGS = {"0.10.2": ("--xla_cpu_experimental_ynn_fusion_type=",)}
+# The same for TPUs, by libtpu's version: the gradients of parameters that are shared out are not computed in rounds,
+# each of which reads the activations again (docs/topologies.md).
+TPU_OPTIONS = {"0.0.42.1": {"xla_jf_spmd_threshold_for_windowed_einsum_mib": "1000000"}}
 
 
 def prepare() -> None:
@@ -30,3 +33,13 @@ def prepare() -> None:
     jax.config.update("jax_compilation_cache_dir", cache)
     jax.config.update("jax_persistent_cache_min_compile_time_secs", 1.0)
     jax.config.update("jax_persistent_cache_min_entry_size_bytes", -1)
+
+
+def compiler_options(platform: str) -> dict[str, str]:
+    """What the training step's compiler is told on a platform ("cpu", "gpu", "tpu")."""
+    if platform != "tpu":
+        return {}
+    try:
+        return TPU_OPTIONS.get(version("libtpu"), {})
+    except PackageNotFoundError:  # the machine brings a compiler of its own
+        return {}

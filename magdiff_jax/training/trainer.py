@@ -13,6 +13,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array
 
+from magdiff_jax import runtime
 from magdiff_jax.config import Config, ConfigError
 from magdiff_jax.cutout import level_sizes
 from magdiff_jax.data.loader import LoaderConfig
@@ -84,7 +85,12 @@ class Trainer:
 
         self.encode = jax.jit(self._encode, out_shardings=meshes.over_batch(self.mesh))
         self.constants = jax.jit(self._constants, out_shardings=self._everywhere)
-        self.step = jax.jit(self._step, donate_argnums=0, out_shardings=(self.state_shardings, self._everywhere))
+        self.step = jax.jit(
+            self._step,
+            donate_argnums=0,
+            out_shardings=(self.state_shardings, self._everywhere),
+            compiler_options=runtime.compiler_options(self.mesh.devices.flat[0].platform),
+        )
         self.validate = jax.jit(self._validate, out_shardings=self._everywhere)
 
     # Shapes
