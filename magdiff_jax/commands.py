@@ -36,8 +36,10 @@ _LONG = {"num_clips", "overlap_frames", "noise_recycle", "denoise_guidance"}
 
 def run(main: Callable[[list[str]], None]) -> None:
     """Run a command: a user's mistake becomes one line and exit status 2, a warning one line."""
-    # Orbax logs its inner workings as warnings, and transformers the lack of PyTorch, which is not needed.
-    logging.getLogger("absl").setLevel(logging.ERROR)
+    # Orbax logs its inner workings as warnings, and on a full disk each array that cannot be written, by asyncio too:
+    # hundreds of lines before the one that a command says. transformers logs the lack of PyTorch, which is not needed.
+    for name in ("absl", "asyncio"):
+        logging.getLogger(name).setLevel(logging.CRITICAL)
     os.environ.setdefault("TRANSFORMERS_NO_ADVISORY_WARNINGS", "1")
     warnings.showwarning = lambda message, *_, **__: print(f"warning: {message}", file=sys.stderr)
     try:
