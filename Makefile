@@ -3,7 +3,7 @@
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: help venv demo data train test lint bench clean
+.PHONY: help venv demo data train miniature test lint bench clean
 
 help:
 	@echo "make demo    install, then generate and edit real pictures with tiny untrained weights, into demo/"
@@ -48,6 +48,14 @@ train: venv
 	$(BIN)/python -m magdiff_jax.train --config configs/small.py --workdir runs/small
 	$(BIN)/python -m magdiff_jax.export --workdir runs/small --out runs/small/model --overwrite
 	@echo "look at runs/small/samples: what is real, the subject given, what the model makes"
+
+# The whole method in miniature, from nothing: a VAE, a CLIP pair, a text-to-video base, MagDiff. Goes on where it stopped.
+miniature: venv
+	for stage in vae clip base magdiff; do \
+		$(BIN)/python -m magdiff_jax.train --config configs/miniature/$$stage.py --workdir runs/miniature/$$stage && \
+		$(BIN)/python -m magdiff_jax.export --workdir runs/miniature/$$stage --out runs/miniature/$$stage/model \
+			--overwrite || exit; \
+	done
 
 .venv/prepare: .venv/installed
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check torch==2.13.0

@@ -56,7 +56,12 @@ class Config:
 def _from_json(kind: Any, value: Any) -> Any:
     if isinstance(kind, type) and issubclass(kind, Config) and isinstance(value, Mapping):
         return kind.from_dict(value)
-    return tuple(value) if isinstance(value, list) else value
+    return _tupled(value)
+
+
+def _tupled(value: Any) -> Any:
+    """Lists, which JSON has for tuples, within one another."""
+    return tuple(map(_tupled, value)) if isinstance(value, list) else value
 
 
 def _to_json(value: Any) -> Any:

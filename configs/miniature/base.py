@@ -1,0 +1,25 @@
+"""MagDiff in miniature, 3 of 4: the text-to-video base, as VidRD is MagDiff's; it knows no subject but by its name.
+
+python -m magdiff_jax.train --config configs/miniature/base.py --workdir runs/miniature/base
+"""
+
+from ml_collections import ConfigDict
+
+from configs.miniature import vae
+
+UNET = {**vae.UNET, "apa": False, "hfa_levels": ()}
+
+
+def get_config() -> ConfigDict:
+    config = vae.get_config()
+    config.objective = "diffusion"
+    config.steps = 20_000
+    config.batch_size = 16
+    config.start = {"folder": "runs/miniature/clip/model", "networks": {"unet": UNET}, "tokenizer": ""}
+    config.trainable = ((r"^unet/", True), ("rest", False))
+    # A background's colour is decided at the noisiest timestep: training and sampling both begin at pure noise.
+    config.schedule.update(zero_terminal_snr=True, prediction_type="v_prediction")
+    config.sampling = {"zero_terminal_snr": True, "prediction_type": "v_prediction", "timestep_spacing": "trailing"}
+    config.optimizer.update(learning_rate=1e-3, ema=0.999)
+    config.validation.update(every=500, batches=4, sample_every=2_000)
+    return config

@@ -1,0 +1,16 @@
+"""MagDiff in miniature, 4 of 4: MagDiff on its base, trained by the paper's rules.
+
+python -m magdiff_jax.train --config configs/miniature/magdiff.py --workdir runs/miniature/magdiff
+"""
+
+from ml_collections import ConfigDict
+
+from configs import magdiff_sd21_256
+from configs.miniature import base, vae
+
+
+def get_config() -> ConfigDict:
+    config = base.get_config()
+    config.start = {"folder": "runs/miniature/base/model", "networks": {"unet": vae.UNET}, "tokenizer": ""}
+    config.trainable = magdiff_sd21_256.TRAINABLE
+    return config

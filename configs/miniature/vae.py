@@ -1,0 +1,65 @@
+"""MagDiff in miniature, 1 of 4: the VAE, from nothing. EmojiMotion at 32 x 32 pixels, a quarter of that as latents.
+
+python -m magdiff_jax.train --config configs/miniature/vae.py --workdir runs/miniature/vae
+
+`make miniature` does all four: this one, clip.py, base.py, magdiff.py.
+"""
+
+from ml_collections import ConfigDict
+
+from configs import small
+
+SIZE = small.SIZE
+UNET = {
+    "latent_channels": 4,
+    "block_out_channels": (64, 128),
+    "down_block_types": ("CrossAttnDownBlock3D", "CrossAttnDownBlock3D"),
+    "up_block_types": ("CrossAttnUpBlock3D", "CrossAttnUpBlock3D"),
+    "layers_per_block": 1,
+    "num_attention_heads": (2, 4),
+    "cross_attention_dim": 128,
+    "norm_num_groups": 16,
+    "hfa_levels": (48, 40, 32),
+}
+NETWORKS = {
+    "unet": UNET,
+    "vae": {
+        "latent_channels": 4,
+        "block_out_channels": (16, 32, 64),
+        "layers_per_block": 1,
+        "norm_num_groups": 8,
+        "scaling_factor": 1.0,
+    },
+    "text_encoder": {
+        "vocab_size": 2048,
+        "hidden_size": 128,
+        "intermediate_size": 256,
+        "num_hidden_layers": 3,
+        "num_attention_heads": 4,
+        "max_position_embeddings": 32,
+    },
+    "vision": {"image_size": 32, "patch_size": 4, "width": 128, "layers": 3, "heads": 4, "output_dim": 128},
+    "resampler": {
+        "dim": 128,
+        "depth": 2,
+        "dim_head": 32,
+        "heads": 4,
+        "num_queries": 8,
+        "embedding_dim": 128,
+        "output_dim": 128,
+    },
+}
+
+
+def get_config() -> ConfigDict:
+    config = small.get_config()
+    config.objective = "vae"
+    config.steps = 6_000
+    config.batch_size = 4
+    config.start = {"folder": "", "networks": NETWORKS, "tokenizer": "captions"}
+    config.trainable = ((r"^vae/", True), ("rest", False))
+    config.optimizer.update(learning_rate=2e-3, ema=0.999)
+    config.validation.update(every=500, sample_every=2_000)
+    config.checkpoints.every = 500
+    config.log_every = 50
+    return config
