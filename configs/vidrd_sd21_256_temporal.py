@@ -1,4 +1,7 @@
-"""As vidrd_sd21_256.py, with the temporal layers trained alone and Stable Diffusion left as it is; on videos only."""
+"""As vidrd_sd21_256.py, with the temporal layers trained alone and Stable Diffusion left as it is; on videos only.
+
+python -m magdiff_jax.train --config configs/vidrd_sd21_256_temporal.py --workdir runs/vidrd-temporal
+"""
 
 from ml_collections import ConfigDict
 
