@@ -6,13 +6,14 @@ BIN := .venv/bin
 .PHONY: help venv demo data train miniature test lint bench clean
 
 help:
-	@echo "make demo    install, then generate and edit real pictures with tiny untrained weights, into demo/"
-	@echo "make data    install, then make records and reports of EmojiMotion and of real clips, into demo/data/"
-	@echo "make train   install, then train a small VAE and a small MagDiff on EmojiMotion, into runs/; goes on where it was"
-	@echo "make test    install, then lint, check types and run the tests"
-	@echo "make bench   install, then measure speed and memory on this machine"
-	@echo "make venv    install into .venv (with uv where there is one)"
-	@echo "make clean   remove .venv and demo/"
+	@echo "make demo      install, then generate and edit real pictures with tiny untrained weights, into demo/"
+	@echo "make data      install, then make records and reports of EmojiMotion and of real clips, into demo/data/"
+	@echo "make train     install, then train a small VAE and a small MagDiff on EmojiMotion, into runs/; goes on where it was"
+	@echo "make miniature install, then train the whole method in miniature, for hours, into runs/miniature; goes on where it was"
+	@echo "make test      install, then lint, check types and run the tests"
+	@echo "make bench     install, then measure speed and memory on this machine"
+	@echo "make venv      install into .venv (with uv where there is one)"
+	@echo "make clean     remove .venv and demo/"
 
 venv: .venv/installed
 

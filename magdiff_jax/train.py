@@ -1,4 +1,4 @@
-"""Train MagDiff, its text-to-video base, or a VAE, on one device or on many.
+"""Train MagDiff, its text-to-video base, a VAE or a CLIP pair, on one device or on many.
 
     python -m magdiff_jax.train --config configs/small.py --workdir runs/small [--config.steps=100 …]
 
