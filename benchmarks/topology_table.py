@@ -2,7 +2,7 @@
 
 Reports are those of `benchmarks.topology --json`, batches in one part, parameters shared out among all chips. A batch
 is worked off in parts of as many clips a chip as fit, so that one part tells all of it. Parts that no report is about
-are derived from the slice's own report, or from the first one's where it has none:
+are derived from the slice's own report of the next fewer clips, or from the first report where it has none:
 
 - parameters, their optimizer and what chips exchange: by the share that a chip holds, 1/n, or receives, (n - 1)/n;
 - FLOPs by the clips;
@@ -97,15 +97,17 @@ def choose(batch: int, topology: str, known: list[Part]) -> tuple[int, Part]:
     """In how many parts a batch is worked off: as few as fit into memory; one clip a chip where none fits."""
     share = batch // roofline.chips(topology)
     sizes = [clips for clips in range(share, 0, -1) if share % clips == 0]
-    parts = [
-        next(
-            (part for part in known if (part.topology, part.clips) == (topology, clips)),
-            known[0].moved(topology, clips),
-        )
-        for clips in sizes
-    ]
+    parts = [_of(clips, topology, known) for clips in sizes]
     part = next((part for part in parts if part.fits), parts[-1])
     return share // part.clips, part
+
+
+def _of(clips: int, topology: str, known: list[Part]) -> Part:
+    """A part of so many clips: a report's, or derived from the nearest one with fewer."""
+    fewer = [part for part in known if part.clips <= clips]
+    nearest = max(fewer, key=lambda part: part.clips) if fewer else known[0]
+    same = (nearest.topology, nearest.clips) == (topology, clips)
+    return nearest if same else nearest.moved(topology, clips)
 
 
 def row(batch: int, number: int, part: Part) -> str:

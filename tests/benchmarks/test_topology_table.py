@@ -31,6 +31,12 @@ def test_a_report_goes_before_what_would_be_derived() -> None:
     assert choose(64, "v5e:4x4", [PART, measured]) == (1, measured)
 
 
+def test_the_nearest_report_tells_the_rest() -> None:
+    two = Part("v5e:4x4", 16, 2, MEMORY, PART.work)
+    _, part = choose(64, "v5e:4x4", [PART, two])
+    assert (part.clips, part.compiled, part.memory["temporaries"]) == (4, False, 6e9)
+
+
 def test_too_much_for_the_chip() -> None:
     large = Part("v5e:4x4", 16, 1, {"temporaries": 17e9}, PART.work)
     number, part = choose(32, "v5e:4x4", [large])
