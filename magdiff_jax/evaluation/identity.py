@@ -17,6 +17,8 @@ from magdiff_jax.evaluation.segment import segment
 
 # The longer side of a reference, in units of the frame's shorter side: about as large as the subjects are.
 _LONGEST = 0.6
+# Pixels of a crop: what differs within them is the resampling and not the subject.
+_SMOOTHING = 1.0
 
 
 class Look(NamedTuple):
@@ -37,10 +39,13 @@ class Look(NamedTuple):
 
 
 def _pixels(pictures: UInt8[np.ndarray, "n side side 3"]) -> Float[np.ndarray, "n feature"]:
-    return pictures.reshape(len(pictures), -1).astype(np.float32) - AROUND
+    import cv2
+
+    offsets = pictures.astype(np.float32) - AROUND
+    return np.stack([cv2.GaussianBlur(picture, (0, 0), _SMOOTHING).ravel() for picture in offsets])
 
 
-# The pixel metric: the correlation of pictures, in which what is around the subject is nothing.
+# The pixel metric: the correlation of pictures, a little smoothed, in which what is around the subject is 0.
 PIXELS = Look("pixels", _pixels)
 
 

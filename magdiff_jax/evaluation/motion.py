@@ -6,7 +6,7 @@ import numpy as np
 
 from magdiff_jax.data.clip import Frames, Masks
 from magdiff_jax.data.emoji import motions
-from magdiff_jax.evaluation.crops import crops
+from magdiff_jax.evaluation.crops import AROUND, SIDE, crops
 from magdiff_jax.evaluation.segment import Track
 
 # A motion of half the least extent that EmojiMotion has is that motion: the border between it and none.
@@ -14,6 +14,7 @@ _ENOUGH = 0.5
 # Turning back must make the subject's pictures this much more alike, in the variance between frames.
 _LESS_VARIANCE = 0.85
 _TURN_STEP = 15
+_SMOOTHING = 1.0  # pixels of a crop
 # Beyond what EmojiMotion has by a step, either way round.
 _TURNS = [sign * turn for turn in range(135, 346, _TURN_STEP) for sign in (1, -1)]
 
@@ -24,10 +25,18 @@ def read_turn(frames: Frames, masks: Masks) -> float:
     A steady spin is one by which, turned back, the subject looks the same in all frames. That of a subject which looks
     the same from all sides cannot be seen.
     """
+    import cv2
+
+    # Smoothed, because turning smooths too: else noise would make every turn look better than none.
+    upright = [cv2.GaussianBlur(crop, (0, 0), _SMOOTHING) for crop in crops(frames, masks)]
     times = np.linspace(0, 1, len(frames))
+    middle = (SIDE - 1) / 2
 
     def variance(turn: float) -> float:
-        return float(crops(frames, masks, list(turn * times)).var(axis=0, dtype=np.float32).mean())
+        # OpenCV's angles are counterclockwise: what is turned clockwise is turned back.
+        backs = [cv2.getRotationMatrix2D((middle, middle), turn * time, 1.0) for time in times]
+        turned = [cv2.warpAffine(crop, back, (SIDE, SIDE), borderValue=(AROUND,) * 3) for crop, back in zip(upright, backs, strict=True)]
+        return float(np.stack(turned).var(axis=0, dtype=np.float32).mean())
 
     variances = [variance(turn) for turn in _TURNS]
     best = int(np.argmin(variances))
