@@ -16,7 +16,7 @@ _LESS_VARIANCE = 0.85
 _TURN_STEP = 15
 _SMOOTHING = 1.0  # pixels of a crop
 # Beyond what EmojiMotion has by a step, either way round.
-_TURNS = [sign * turn for turn in range(135, 346, _TURN_STEP) for sign in (1, -1)]
+_TURNS = [float(sign * turn) for turn in range(135, 346, _TURN_STEP) for sign in (1, -1)]
 
 
 def read_turn(frames: Frames, masks: Masks) -> float:
@@ -40,7 +40,7 @@ def read_turn(frames: Frames, masks: Masks) -> float:
 
     variances = [variance(turn) for turn in _TURNS]
     best = int(np.argmin(variances))
-    return float(_TURNS[best]) if variances[best] < _LESS_VARIANCE * variance(0.0) else 0.0
+    return _TURNS[best] if variances[best] < _LESS_VARIANCE * variance(0.0) else 0.0
 
 
 def read_motion(track: Track, turn: float) -> str:

@@ -9,7 +9,7 @@ from magdiff_jax.evaluation.colours import Tint
 
 _STEPS = {"left": (-1, 0), "right": (1, 0), "up": (0, -1), "down": (0, 1)}
 # Of the frame's shorter side, from the first frame to the last; `backgrounds.draw` takes 0.25 to 0.4.
-_DISTANCES = np.linspace(0.2, 0.45, 6)
+_DISTANCES = (0.2, 0.25, 0.3, 0.35, 0.4, 0.45)
 # A texture pans if that explains the frames this much better than being at rest, in the squared difference.
 _LESS_DIFFERENCE = 0.88
 # In squares of the shade's amount: what blur alone may change from frame to frame.

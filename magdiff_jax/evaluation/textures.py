@@ -16,8 +16,8 @@ from magdiff_jax.evaluation.colours import Tint
 # Textures are compared at this many pixels of the frame's shorter side, at which a cell has 6 to 8.
 _SIDE = 32
 # Of the frame's shorter side; `backgrounds.draw` takes 0.19 to 0.26.
-_CELLS = (0.18, 0.19, 0.2, 0.21, 0.22, 0.23, 0.24, 0.25, 0.26, 0.27)
-_PHASES = 8  # to a cell
+_CELLS = (0.18, 0.195, 0.21, 0.225, 0.24, 0.255, 0.27)
+_PHASES = 6  # to a cell
 # A texture is there if it has this share of its contrast and of what is seen.
 _LEAST_CONTRAST, _LEAST_CORRELATION = 0.25, 0.3
 
@@ -96,16 +96,23 @@ def _bank(height: int, width: int) -> _Bank:
             textures.append(texture)
             for phase in product(*_phases(texture, angle)):
                 background = Background("black", texture, "", 0.0, cell, angle, phase)
-                frame = backgrounds.render(background, [0], height, width)[0]
+                frame = backgrounds.render(background, [0.0], height, width)[0]
                 patterns.append(black.amounts(frame.astype(np.float32)).ravel())
     amounts = np.stack(patterns)
     return _Bank(amounts, amounts**2, starts, textures)
 
 
-def _phases(texture: str, angle: int) -> tuple[np.ndarray, np.ndarray]:
+def _phases(texture: str, angle: int) -> tuple[list[float], list[float]]:
     """Over one period across and one down, in cells."""
-    across = {"checkered": 2.0, "wavy": 2.0, "striped": abs(1 / math.cos(math.radians(angle))) if angle != 90 else 0.0}
-    down = {"striped": 1.0 if angle == 90 else 0.0}
-    periods = across.get(texture, 1.0), down.get(texture, 1.0)
-    first, second = (np.arange(max(1, round(_PHASES * period))) / _PHASES for period in periods)
-    return first, second
+    across, down = _PERIODS.get(texture, (1.0, 1.0))
+    if texture == "striped":
+        across, down = (0.0, 1.0) if angle == 90 else (abs(1 / math.cos(math.radians(angle))), 0.0)
+    return _steps(across), _steps(down)
+
+
+def _steps(period: float) -> list[float]:
+    return [step / _PHASES for step in range(max(1, round(_PHASES * period)))]
+
+
+# In cells, where it is not one each way.
+_PERIODS = {"checkered": (2.0, 1.0), "wavy": (2.0, 1.0)}
