@@ -26,13 +26,13 @@ class Case(NamedTuple):
     of `edit`.
 
     Attributes:
-        index: of both clips in their splits.
+        number: the index of both clips in their splits.
         clip: of the split "test".
         edit: the same subject on the same course over a background of another colour.
         codes: of 50 unseen drawings, the subject's first; the others in random order.
     """
 
-    index: int
+    number: int
     clip: EmojiClip
     edit: EmojiClip
     codes: tuple[str, ...]
@@ -42,8 +42,8 @@ def cases(count: int = 216, size: int = 64, seed: int = 0) -> list[Case]:
     """The first `count` cases for square clips of 8 frames of `size` pixels, the same at every size.
 
     They are the split's clips in order, but for those that would bring a motion, colour or texture in again before all
-    others have come as often: any 9 in a row from the first have all motions, 12 all colours, 6 all textures. No
-    subject comes again before half of the subjects have come, and so on.
+    others have come as often: the first 9, and every 9 after them, have all motions, every 12 all colours, every 6
+    all textures. No subject comes a second time before half as many cases as there are subjects.
     """
     clips, edits = (EmojiMotion(split, _LENGTH, size, seed=seed) for split in (SPLIT, EDIT))
     unseen = [subject.code for subject in subjects() if subject.split == SPLIT]

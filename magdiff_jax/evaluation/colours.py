@@ -57,7 +57,8 @@ def read_tint(frames: Frames) -> Tint:
 
 
 def _nearness(tint: Tint, pixels: Float[np.ndarray, "*shape 3"]) -> Float[np.ndarray, "*shape"]:
-    return np.exp(-(tint.offsets(pixels) ** 2).sum(axis=-1) / (2 * _NEAR**2))
+    offsets = tint.offsets(pixels)
+    return np.exp(np.einsum("...c,...c", offsets, offsets) / (-2 * _NEAR**2))
 
 
 def _votes(height: int, width: int) -> Float[np.ndarray, "{height} {width}"]:

@@ -59,5 +59,5 @@ def _crop(
         ]
     )
     cut = np.where(mask[..., None], frame, np.uint8(around))
-    border = {"borderMode": cv2.BORDER_CONSTANT, "borderValue": (around,) * 3}
-    return cv2.warpAffine(cut, to_frame, (side, side), flags=cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP, **border)
+    flags = cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP
+    return np.asarray(cv2.warpAffine(cut, to_frame, (side, side), flags=flags, borderValue=(around,) * 3))

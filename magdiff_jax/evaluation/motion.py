@@ -35,7 +35,10 @@ def read_turn(frames: Frames, masks: Masks) -> float:
     def variance(turn: float) -> float:
         # OpenCV's angles are counterclockwise: what is turned clockwise is turned back.
         backs = [cv2.getRotationMatrix2D((middle, middle), turn * time, 1.0) for time in times]
-        turned = [cv2.warpAffine(crop, back, (SIDE, SIDE), borderValue=(AROUND,) * 3) for crop, back in zip(upright, backs, strict=True)]
+        turned = [
+            cv2.warpAffine(crop, back, (SIDE, SIDE), borderValue=(AROUND,) * 3)
+            for crop, back in zip(upright, backs, strict=True)
+        ]
         return float(np.stack(turned).var(axis=0, dtype=np.float32).mean())
 
     variances = [variance(turn) for turn in _TURNS]

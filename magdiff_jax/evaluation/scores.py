@@ -24,7 +24,7 @@ class Score(NamedTuple):
     """Of one clip; all of it is what JSON has.
 
     Attributes:
-        case: the index of the case.
+        case: its number.
         subject: the code of its drawing.
         asked: motion, colour, texture and panning of the caption.
         seen: the same, as read from the clip.
@@ -88,7 +88,7 @@ def _score(case: Case, sample: Sample, frames: Frames, reading: Reading, looks: 
         consistencies[f"consistency/{look.name}"] = consistency(subject)
     identities = {f"identity/{name}": place == 0 for name, place in ranks.items()}
     return Score(
-        case=case.index,
+        case=case.number,
         subject=sample.subject.code,
         asked={"motion": sample.path.motion, **{name: getattr(background, name) for name in _LOOKS_OF_BACKGROUND}},
         seen={"motion": reading.motion, **{name: getattr(reading, name) for name in _LOOKS_OF_BACKGROUND}},

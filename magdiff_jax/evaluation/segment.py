@@ -3,13 +3,16 @@
 from typing import NamedTuple
 
 import numpy as np
-from jaxtyping import Float, UInt8
+from jaxtyping import Bool, Float
 
 from magdiff_jax.data.clip import Frames, Masks
 from magdiff_jax.evaluation.colours import Tint
 
-# Levels that a pixel of the subject is away from every mixture of the background's two colours, once smoothed.
-_AWAY = 26.0
+# Levels that a pixel of the subject is away from every mixture of the background's two colours, once smoothed; at
+# least this, and more, up to the other, where the background itself is blotchy.
+_LEAST_AWAY, _MOST_AWAY = 26.0, 60.0
+# The background's own distances are seen at the border: nine in ten pixels there are nearer than the subject's.
+_RIM, _SHARE, _MARGIN = 1 / 16, 0.9, 1.5
 # Pixels, at 32 pixels of the frame's shorter side: the smoothing that takes noise off.
 _SMOOTHING = 0.5
 # Of the largest part's area: smaller parts are noise.
@@ -36,7 +39,12 @@ def segment(frames: Frames, tint: Tint) -> Masks:
     Nearly all drawings have a black outline, so that what is of the background's colour within it is the subject's; so
     is, alas, the background within a ring. A frame without a subject has an empty mask.
     """
-    return np.stack([_whole(_differs(frame, tint)) for frame in frames])
+    import cv2
+
+    sigma = _SMOOTHING * min(frames.shape[1:3]) / 32
+    offsets = tint.offsets(frames.astype(np.float32))
+    distances = np.linalg.norm([cv2.GaussianBlur(offset, (0, 0), sigma) for offset in offsets], axis=-1)
+    return np.stack([_whole(differs) for differs in distances > _away(distances)])
 
 
 def track(masks: Masks) -> Track:
@@ -44,7 +52,7 @@ def track(masks: Masks) -> Track:
     short = min(masks.shape[1:])
     seen = np.flatnonzero(masks.any(axis=(1, 2)))
     if not len(seen):
-        return Track(*np.full((2, len(masks)), 0.5), np.zeros(len(masks)))
+        return Track(np.full(len(masks), 0.5), np.full(len(masks), 0.5), np.zeros(len(masks)))
     rows, columns = ((np.arange(side) + 0.5) / short for side in masks.shape[1:])
     areas = np.maximum(masks.sum(axis=(1, 2)), 1)
     x, y = masks.sum(axis=1) @ columns / areas, masks.sum(axis=2) @ rows / areas
@@ -52,19 +60,19 @@ def track(masks: Masks) -> Track:
     return Track(x[known], y[known], np.sqrt(areas[known]) / short)
 
 
-def _differs(frame: UInt8[np.ndarray, "height width 3"], tint: Tint) -> UInt8[np.ndarray, "height width"]:
-    import cv2
+def _away(distances: Float[np.ndarray, "frame height width"]) -> float:
+    """From what distance on a pixel is the subject's."""
+    rim = max(1, round(_RIM * min(distances.shape[1:])))
+    inner = np.zeros(distances.shape[1:], bool)
+    inner[rim:-rim, rim:-rim] = True
+    return float(np.clip(_MARGIN * np.quantile(distances[:, ~inner], _SHARE), _LEAST_AWAY, _MOST_AWAY))
 
-    offsets = tint.offsets(frame.astype(np.float32))
-    smooth = cv2.GaussianBlur(offsets, (0, 0), _SMOOTHING * min(frame.shape[:2]) / 32)
-    return (np.linalg.norm(smooth, axis=-1) > _AWAY).astype(np.uint8)
 
-
-def _whole(differs: UInt8[np.ndarray, "height width"]) -> np.ndarray:
+def _whole(differs: Bool[np.ndarray, "height width"]) -> Bool[np.ndarray, "height width"]:
     import cv2
 
     # What cannot be reached from the border, four pixels around each.
-    around = cv2.copyMakeBorder(1 - differs, 1, 1, 1, 1, cv2.BORDER_CONSTANT, value=1)
+    around = cv2.copyMakeBorder((~differs).astype(np.uint8), 1, 1, 1, 1, cv2.BORDER_CONSTANT, value=1)
     _, outside = cv2.connectedComponents(around, connectivity=4)
     filled = (outside != outside[0, 0])[1:-1, 1:-1].astype(np.uint8)
     _, parts, stats, _ = cv2.connectedComponentsWithStats(filled, connectivity=8)

@@ -28,14 +28,14 @@ class Figure(NamedTuple):
         mean: over the cases.
         low: end of the mean's 95 % interval.
         high: the other end.
-        count: of the cases.
+        cases: how many.
     """
 
     name: str
     mean: float
     low: float
     high: float
-    count: int
+    cases: int
 
 
 def summarise(scores: Sequence[Score]) -> list[Figure]:
@@ -73,6 +73,6 @@ def table(title: str, figures: Sequence[Figure]) -> str:
             )
         )
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
-    cases = f"{figures[0].count} cases" if figures else "no cases"
+    cases = f"{figures[0].cases} cases" if figures else "no cases"
     lines = ["  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in rows]
     return "\n".join([f"{title}, {cases}", *lines])

@@ -51,7 +51,7 @@ def read_texture(frames: Frames, masks: Masks, tint: Tint) -> str:
     correlations, contrasts = _fits(bank, seen, weights)
     groups = np.maximum.reduceat(correlations, bank.starts, axis=0).mean(axis=1)
     best = int(groups.argmax())
-    patterns = slice(*(bank.starts + [len(bank.amounts)])[best : best + 2])
+    patterns = slice(*[*bank.starts, len(bank.amounts)][best : best + 2])
     phases = patterns.start + correlations[patterns].argmax(axis=0)
     contrast = contrasts[phases, np.arange(len(frames))].mean()
     there = groups[best] >= _LEAST_CORRELATION and contrast >= _LEAST_CONTRAST

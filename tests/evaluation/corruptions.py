@@ -28,6 +28,14 @@ def coarsen(frames: np.ndarray, factor: int) -> np.ndarray:
     return np.stack([cv2.resize(f, (width, height), interpolation=cv2.INTER_CUBIC) for f in small])
 
 
+def blotch(frames: np.ndarray, sigma: float, seed: int = 0) -> np.ndarray:
+    """Clouds of colour, of this many levels, an eighth of the frame wide, other ones in each frame."""
+    count, height, width = frames.shape[:3]
+    clouds = np.random.default_rng(seed).normal(0, sigma, (count, 8, 8, 3)).astype(np.float32)
+    wide = np.stack([cv2.resize(cloud, (width, height), interpolation=cv2.INTER_CUBIC) for cloud in clouds])
+    return np.clip(frames + wide, 0, 255).astype(np.uint8)
+
+
 def mild(frames: np.ndarray, seed: int = 0) -> np.ndarray:
     """A slight blur, colours off by 10 levels and noise of 8 together."""
     return noise(shift(blur(frames, 0.7), 10, seed), 8, seed)

@@ -20,9 +20,9 @@ def test_motions_colours_and_textures_are_even() -> None:
 
 def test_a_few_cases_are_the_first_of_many_at_any_size() -> None:
     few, many = cases(20, 64), cases(40, 32)
-    assert [(case.index, case.codes) for case in few] == [(case.index, case.codes) for case in many[:20]]
+    assert [(case.number, case.codes) for case in few] == [(case.number, case.codes) for case in many[:20]]
     assert [case.clip.info.caption for case in few] == [case.clip.info.caption for case in many[:20]]
-    assert [case.index for case in cases(20, 32, seed=1)] != [case.index for case in few]
+    assert [case.number for case in cases(20, 32, seed=1)] != [case.number for case in few]
 
 
 def test_references_are_unseen_and_the_first_is_the_subject() -> None:

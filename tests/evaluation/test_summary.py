@@ -23,7 +23,7 @@ def test_scores_are_json_and_make_a_table() -> None:
     again = json.loads(json.dumps([score.to_dict() for score in scores]))
     assert again == [score.to_dict() for score in scores]
     figures = summarise(scores)
-    assert [figure.count for figure in figures] == [3] * len(figures)
+    assert [figure.cases for figure in figures] == [3] * len(figures)
     lines = table("editing", figures).splitlines()
     assert lines[0] == "editing, 3 cases"
     assert len(lines) == 2 + len(figures)
