@@ -8,13 +8,13 @@ from magdiff_jax.data.emoji.drawings import Outline
 
 MOTIONS = ("left", "right", "up", "down", "grow", "shrink", "spin", "bounce", "still")
 
-# In fractions of the frame. The subject moves by at least `_TRAVEL`, and stays `_MARGIN` away from the border.
-_TRAVEL, _MARGIN = 0.3, 0.02
+# In fractions of the frame. The subject moves by at least `TRAVEL`, and stays `_MARGIN` away from the border.
+TRAVEL, _MARGIN = 0.3, 0.02
 # The paper keeps subjects of 5 % to 60 % of the frame (supplement, section C); these leave room for antialiasing.
 _LEAST_AREA, _MOST_AREA = 0.055, 0.58
 # Of the frame's shorter side: below, a drawing cannot be told at 64 pixels.
 _LEAST_SCALE = 0.32
-_LEAST_GROWTH, _MOST_GROWTH = 1.6, 2.2
+LEAST_GROWTH, _MOST_GROWTH = 1.6, 2.2
 _LEAST_TURN, _MOST_TURN = 150.0, 330.0
 _HOPS = 2
 
@@ -53,25 +53,25 @@ def draw(motion: str, outline: Outline, frames: int, width: float, height: float
     """
     moves_x, moves_y = motion in ("left", "right"), motion in ("up", "down", "bounce")
     box_width, box_height = (2 * outline.radius,) * 2 if motion == "spin" else (outline.width, outline.height)
-    free_x = 1 - 2 * _MARGIN - (_TRAVEL if moves_x else 0.0)
-    free_y = 1 - 2 * _MARGIN - (_TRAVEL if moves_y else 0.0)
+    free_x = 1 - 2 * _MARGIN - (TRAVEL if moves_x else 0.0)
+    free_y = 1 - 2 * _MARGIN - (TRAVEL if moves_y else 0.0)
     area = outline.area / (width * height)  # at scale 1
     most = min(free_x * width / box_width, free_y * height / box_height, math.sqrt(_MOST_AREA / area))
     least = min(most, max(_LEAST_SCALE, math.sqrt(_LEAST_AREA / area)))
 
     growth = 1.0
     if motion in ("grow", "shrink"):
-        growth = _between(_LEAST_GROWTH, max(_LEAST_GROWTH, min(_MOST_GROWTH, most / least)), random)
+        growth = _between(LEAST_GROWTH, max(LEAST_GROWTH, min(_MOST_GROWTH, most / least)), random)
     scale = _between(min(most, least * growth), most, random)
-    x, x_room = _place(scale * box_width / width, _TRAVEL if moves_x else 0.0, random)
-    y, y_room = _place(scale * box_height / height, _TRAVEL if moves_y else 0.0, random)
+    x, x_room = _place(scale * box_width / width, TRAVEL if moves_x else 0.0, random)
+    y, y_room = _place(scale * box_height / height, TRAVEL if moves_y else 0.0, random)
     turn = math.copysign(_between(_LEAST_TURN, _MOST_TURN, random), random() - 0.5)
 
     times = [frame / (frames - 1) for frame in range(frames)]
     backwards = motion in ("left", "up", "grow")
     progress = [1 - time if backwards else time for time in times]
     xs = [x + x_room * p for p in progress]
-    ys = [y + y_room * (_height(time) if motion == "bounce" else p) for time, p in zip(times, progress, strict=True)]
+    ys = [y + y_room * (bounce(time) if motion == "bounce" else p) for time, p in zip(times, progress, strict=True)]
     scales = [scale / growth**p for p in progress]
     angles = [turn * time if motion == "spin" else 0.0 for time in times]
     return Path(motion, *([round(value, 5) for value in values] for values in (xs, ys, scales, angles)))
@@ -84,7 +84,7 @@ def _place(extent: float, travel: float, random: Callable[[], float]) -> tuple[f
     return _MARGIN + extent / 2 + (room - way) * random(), way
 
 
-def _height(time: float) -> float:
+def bounce(time: float) -> float:
     """A ball's fall and rise, 1 on the floor, where it starts, and 0 on top."""
     hop = _HOPS * time % 1
     return 1 - 4 * hop * (1 - hop)
