@@ -43,6 +43,15 @@ def finish(*processes: subprocess.Popen, status: int = 0) -> list[str]:
     return [errors for _, errors in results]
 
 
+def overwrite_64_bytes(folder: Path) -> None:
+    """In eight places of a checkpoint's largest file, which also holds what was written and then replaced."""
+    path = max((path for path in folder.rglob("*") if path.is_file()), key=lambda path: path.stat().st_size)
+    with path.open("r+b") as file:
+        for place in range(1, 9):
+            file.seek(path.stat().st_size * place // 9)
+            file.write(np.random.default_rng(place).bytes(64))
+
+
 def entries(workdir: Path) -> list[dict[str, Any]]:
     return [json.loads(line) for line in (workdir / "metrics.jsonl").read_text().splitlines()]
 

@@ -18,6 +18,7 @@ import pytest
 from magdiff_jax.errors import UserError
 from magdiff_jax.training.checkpoints import Checkpoints
 from tests.training.checkpoint_runs import assert_same, make_state, target_of
+from tests.training.commands import overwrite_64_bytes
 
 # TensorStore's threads go on for a while after a write or a read has failed.
 pytestmark = pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
@@ -47,13 +48,6 @@ def assert_restores(folder: Path, step: int) -> None:
 
 def largest_file(folder: Path) -> Path:
     return max((path for path in folder.rglob("*") if path.is_file()), key=lambda path: path.stat().st_size)
-
-
-def overwrite_64_bytes(folder: Path) -> None:
-    path = largest_file(folder)
-    with path.open("r+b") as file:
-        file.seek(path.stat().st_size // 2)
-        file.write(np.random.default_rng(0).bytes(64))
 
 
 @pytest.fixture(scope="module")
@@ -141,7 +135,7 @@ def other_number(path: Path) -> None:
 
 
 DAMAGE: dict[str, tuple[str, Callable[[Path], object]]] = {
-    "64 bytes": (r"(other values than were written in [\w/]+|[\w/]+ cannot be read)$", overwrite_64_bytes),
+    "64 bytes": (r"(other values than were written in|cannot be read).*$", overwrite_64_bytes),
     "other state": (r"other values than were written in step, params/.*, and \d+ more$", other_state),
     "truncated": (r"cannot be read", lambda step: os.truncate(largest_file(step), 1000)),
     "lost": (r"cannot be read", lambda step: largest_file(step).unlink()),

@@ -1,6 +1,5 @@
 """The command: ended in every way and started again, damaged, misconfigured, exported."""
 
-import os
 import shutil
 import signal
 import subprocess
@@ -11,7 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from tests.training.commands import ROOT, entries, finish, losses, model, run, start
+from tests.training.commands import ROOT, entries, finish, losses, model, overwrite_64_bytes, run, start
 
 
 @pytest.fixture(scope="module")
@@ -87,10 +86,7 @@ def test_losses_that_are_not_finite_end_the_run_after_saving(tmp_path: Path) -> 
 def test_damage_is_named_and_the_last_good_checkpoint_is_used(whole: Path, tmp_path: Path) -> None:
     workdir = tmp_path / "run"
     shutil.copytree(whole, workdir)
-    largest = max((workdir / "checkpoints" / "6" / "state").rglob("*"), key=lambda path: path.stat().st_size)
-    with largest.open("r+b") as file:
-        file.seek(largest.stat().st_size // 2)
-        file.write(os.urandom(64))
+    overwrite_64_bytes(workdir / "checkpoints" / "6")
     (errors,) = finish(start(workdir))
     assert "6" in next(line for line in errors.splitlines() if line.startswith("warning:"))
     assert "going on from step 3 of 6" in errors
