@@ -17,9 +17,6 @@ def get_config() -> ConfigDict:
     config.batch_size = 16
     config.start = {"folder": "runs/miniature/clip/model", "networks": {"unet": UNET}, "tokenizer": ""}
     config.trainable = ((r"^unet/", True), ("rest", False))
-    # A background's colour is decided at the noisiest timestep: training and sampling both begin at pure noise.
-    config.schedule.update(zero_terminal_snr=True, prediction_type="v_prediction")
-    config.sampling = {"zero_terminal_snr": True, "prediction_type": "v_prediction", "timestep_spacing": "trailing"}
     config.optimizer.update(learning_rate=1e-3, ema=0.999)
     config.validation.update(every=500, batches=4, sample_every=2_000)
     return config

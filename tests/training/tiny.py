@@ -66,6 +66,8 @@ def get_config() -> ConfigDict:
     config.validation.update(
         sources=(emoji("validation", 8),), every=3, batches=1, sample_every=0, samples=1, sampling_steps=2
     )
+    config.schedule = {"prediction_type": "epsilon"}
+    config.sampling = {"prediction_type": "epsilon"}
     config.optimizer.update(learning_rate=1e-3, schedule="constant", warmup_steps=2, clip_norm=1.0, ema=0.9)
     config.checkpoints.update(every=3, keep=2)
     config.log_every = 2
