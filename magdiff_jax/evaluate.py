@@ -42,6 +42,8 @@ def main(arguments: list[str]) -> None:
     args = make_parser().parse_args(arguments)
     if args.cases < 1 or args.batch < 1:
         raise UserError("--cases and --batch: at least 1")
+    if not args.out.absolute().parent.is_dir():
+        raise UserError(f"{args.out.parent} is not a folder: create it or choose another --out")
     if args.out.exists() and not args.overwrite:
         raise UserError(f"{args.out} exists: choose another --out or add --overwrite")
     check_replaceable(args.out, MARK)

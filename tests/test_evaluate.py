@@ -57,6 +57,8 @@ def test_mistakes(model: Path, model_folder: Path, tmp_path: Path) -> None:
         run(model_folder, tmp_path / "out")
     with pytest.raises(UserError, match="at least 1"):
         run(model, tmp_path / "out", "--cases=0")
+    with pytest.raises(UserError, match="is not a folder: create it"):
+        run(model, tmp_path / "nowhere" / "out")
     (tmp_path / "mine").mkdir()
     (tmp_path / "mine" / "photo.jpg").touch()
     with pytest.raises(UserError, match="holds something else"):

@@ -17,6 +17,5 @@ def get_config() -> ConfigDict:
     config.batch_size = 16
     config.start = {"folder": "runs/miniature/clip/model", "networks": {"unet": UNET}, "tokenizer": ""}
     config.trainable = ((r"^unet/", True), ("rest", False))
-    config.optimizer.update(learning_rate=1e-3, ema=0.999)
-    config.validation.update(every=500, batches=4, sample_every=2_000)
+    config.optimizer.learning_rate = 1e-3
     return config

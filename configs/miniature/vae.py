@@ -9,27 +9,15 @@ from ml_collections import ConfigDict
 
 from configs import small
 
-SIZE = small.SIZE
 UNET = {
-    "latent_channels": 4,
+    **small.NETWORKS["unet"],
     "block_out_channels": (64, 128),
-    "down_block_types": ("CrossAttnDownBlock3D", "CrossAttnDownBlock3D"),
-    "up_block_types": ("CrossAttnUpBlock3D", "CrossAttnUpBlock3D"),
-    "layers_per_block": 1,
     "num_attention_heads": (2, 4),
     "cross_attention_dim": 128,
-    "norm_num_groups": 16,
-    "hfa_levels": (48, 40, 32),
 }
 NETWORKS = {
     "unet": UNET,
-    "vae": {
-        "latent_channels": 4,
-        "block_out_channels": (16, 32, 64),
-        "layers_per_block": 1,
-        "norm_num_groups": 8,
-        "scaling_factor": 1.0,
-    },
+    "vae": {**small.NETWORKS["vae"], "scaling_factor": 1.0},
     "text_encoder": {
         "vocab_size": 2048,
         "hidden_size": 128,
