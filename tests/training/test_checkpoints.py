@@ -135,7 +135,7 @@ def other_number(path: Path) -> None:
 
 
 DAMAGE: dict[str, tuple[str, Callable[[Path], object]]] = {
-    "64 bytes": (r"(other values than were written in|cannot be read).*$", overwrite_64_bytes),
+    "64 bytes": (r"(other values than were written in [\w/]+|[\w/]+ cannot be read).*$", overwrite_64_bytes),
     "other state": (r"other values than were written in step, params/.*, and \d+ more$", other_state),
     "truncated": (r"cannot be read", lambda step: os.truncate(largest_file(step), 1000)),
     "lost": (r"cannot be read", lambda step: largest_file(step).unlink()),
