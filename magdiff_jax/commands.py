@@ -24,6 +24,7 @@ from magdiff_jax.errors import UserError
 from magdiff_jax.media.images import write_image
 from magdiff_jax.media.video import check_output, write_video
 from magdiff_jax.replacing import replacing
+from magdiff_jax.shipped import MINIATURE
 
 # Flags that say where a result goes, not what it is.
 _NOT_RECORDED = {"out", "overwrite", "rerun", "count", "sheet", "requests"}
@@ -66,6 +67,17 @@ def add_process_flags(parser: Parser) -> None:
     group.add_argument("--process", type=int, metavar="I", help="which one this is, from 0")
 
 
+def add_model_flag(parser: Parser) -> None:
+    """The flag of commands that use a model."""
+    parser.add_argument(
+        "--model",
+        type=Path,
+        default=MINIATURE,
+        metavar="DIR",
+        help="MagDiff folder (default: the miniature that comes along, 8 frames of 32 x 32 pixels)",
+    )
+
+
 def sampling_parser(command: str, description: str, many: bool, long_videos: bool = False) -> Parser:
     """The flags that `generate` and `edit` have in common, and those of long videos.
 
@@ -77,7 +89,7 @@ def sampling_parser(command: str, description: str, many: bool, long_videos: boo
         formatter_class=argparse.RawDescriptionHelpFormatter,
         allow_abbrev=False,
     )
-    parser.add_argument("--model", type=Path, required=True, metavar="DIR", help="MagDiff folder")
+    add_model_flag(parser)
     parser.add_argument("--prompt", required=not many, metavar="TEXT", help="what the video shows")
     parser.add_argument(
         "--out",
@@ -88,6 +100,9 @@ def sampling_parser(command: str, description: str, many: bool, long_videos: boo
         "all settings",
     )
     parser.add_argument("--overwrite", action="store_true", help="replace outputs that are there")
+    parser.add_argument(
+        "--enlarge", type=int, default=1, metavar="N", help="show each pixel as N x N of them (default: 1)"
+    )
     parser.add_argument("--sheet", action="store_true", help="add a contact sheet, NAME.sheet.png")
     parser.add_argument("--negative-prompt", default="", metavar="TEXT", help="what the video should not show")
     parser.add_argument("--seed", type=int, default=0, help="of the noise (default: 0)")
@@ -184,7 +199,13 @@ def numbered(out: Path, count: int) -> list[Path]:
 
 def check_numbers(args: argparse.Namespace, count: int = 1) -> None:
     """Raises UserError where a number below one makes no sense, ConfigError where a seed is out of range."""
-    for name, value in (("count", count), ("frames", args.frames), ("height", args.height), ("width", args.width)):
+    for name, value in (
+        ("count", count),
+        ("frames", args.frames),
+        ("height", args.height),
+        ("width", args.width),
+        ("enlarge", args.enlarge),
+    ):
         if value is not None and value < 1:
             raise UserError(f"--{name} {value}: must be at least 1")
     check_seeds(args.seed, count)
@@ -210,13 +231,18 @@ def check_request(args: argparse.Namespace, count: int = 1) -> None:
 def write_outputs(
     out: Path, frames: np.ndarray, fps: float, record: Mapping[str, Any], sheet: np.ndarray | None
 ) -> None:
-    """Write the video, its record and its contact sheet, and print their paths."""
+    """Write the video, enlarged as its record says, the record and its contact sheet, and print their paths."""
     video_path, record_path, sheet_path = outputs_of(out, sheet is not None)
-    write_video(video_path, frames, fps)
+    write_video(video_path, enlarged(frames, record["arguments"]["enlarge"]), fps)
     write_record(record_path, record)
     if sheet is not None and sheet_path is not None:
         write_image(sheet_path, sheet)
     print(*(path for path in (video_path, record_path, sheet_path) if path is not None), sep="\n")
+
+
+def enlarged(frames: np.ndarray, factor: int) -> np.ndarray:
+    """Frames with each pixel repeated, [frame, factor · height, factor · width, 3]."""
+    return frames.repeat(factor, axis=1).repeat(factor, axis=2)
 
 
 def write_record(path: Path, record: Mapping[str, Any]) -> None:

@@ -12,7 +12,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Bool, Float, Key, UInt8
 
-from magdiff_jax.cutout import BLACK, CLIP_CROP, cut_out, level_sizes
+from magdiff_jax.cutout import BLACK, cut_out, level_sizes
 from magdiff_jax.diffusion import noise
 from magdiff_jax.errors import UserError
 from magdiff_jax.models import Component
@@ -94,6 +94,7 @@ def encode_subjects(
     keys: Keys,
     vae: Component,
     levels: Sequence[int],
+    clip_crop: int,
     encode_images: Callable[[Pixels], Float[Array, "image query channel"]] | None,
 ) -> Subject:
     """Cut subjects out and encode them for APA and HFA.
@@ -105,6 +106,7 @@ def encode_subjects(
         keys: one for each clip; latents are drawn from the VAE's posterior, as in the released code.
         vae: encodes for HFA.
         levels: HFA's pyramid; empty: no HFA.
+        clip_crop: side in pixels of the cut-outs that APA's vision tower is given.
         encode_images: pixels in [-1, 1] → image-prompt tokens; None: no APA.
     """
     lacking = shape.frames - len(clips[0][0])
@@ -119,7 +121,7 @@ def encode_subjects(
 
     image_tokens = None
     if encode_images is not None:
-        (tokens,) = encode(lambda images: (encode_images(images),), CLIP_CROP, CLIP_CROP)
+        (tokens,) = encode(lambda images: (encode_images(images),), clip_crop, clip_crop)
         image_tokens = tokens.reshape(len(clips), -1, tokens.shape[-1])
     latents = []
     for index, size in enumerate(level_sizes(levels, shape.height, shape.width, vae.config.downscale)):

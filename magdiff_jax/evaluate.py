@@ -27,7 +27,7 @@ def make_parser() -> commands.Parser:
         allow_abbrev=False,
     )
     parser.add_argument("--suite", choices=("miniature",), required=True, help="what to measure")
-    parser.add_argument("--model", type=Path, required=True, metavar="DIR", help="MagDiff folder")
+    commands.add_model_flag(parser)
     parser.add_argument("--out", type=Path, required=True, metavar="DIR", help="folder for the results")
     parser.add_argument("--overwrite", action="store_true", help="replace results that are there")
     parser.add_argument("--cases", type=int, default=216, metavar="N", help="how many (default: 216)")

@@ -14,6 +14,7 @@ import numpy as np
 from magdiff_jax import commands, requests, runtime
 from magdiff_jax.media.images import Picture, read_image
 from magdiff_jax.media.masks import alpha_mask, read_masks, whole_frame_if_empty
+from magdiff_jax.media.place import parse_place, place_subject
 from magdiff_jax.media.segment import parse_box, segment_box
 from magdiff_jax.media.sheet import contact_sheet
 from magdiff_jax.media.video import check_fps
@@ -38,6 +39,12 @@ def make_parser(many: bool = False) -> commands.Parser:
         "transparency, else the whole picture)",
     )
     masks.add_argument("--subject-box", metavar="X,Y,W,H", help="find the subject within this box instead (GrabCut)")
+    parser.add_argument(
+        "--place",
+        metavar="X,Y,SIZE",
+        help="put the subject's middle there and make its longer side so long, in shares of the frame (default: as it "
+        "is in the picture); 0.5,0.5,0.4 suits pictures that it fills",
+    )
     parser.add_argument("--frames", type=int, help="of a clip (default: the model's)")
     parser.add_argument("--fps", type=float, default=FPS, help=f"frames a second (default: {FPS})")
     parser.add_argument(
@@ -63,11 +70,18 @@ def check(args: argparse.Namespace) -> None:
     check_fps(args.fps)
     if args.subject_box is not None:
         parse_box(args.subject_box)
+    if args.place is not None:
+        parse_place(args.place)
 
 
 def read(args: argparse.Namespace, frames: int) -> Source:
     picture = read_image(args.subject)
-    return Source(picture.rgb, subject_mask(picture, args), args.fps)
+    rgb, mask = picture.rgb, subject_mask(picture, args)
+    if args.place is not None:
+        # Models make square clips where nothing else is asked for.
+        aspect = args.width / args.height if args.width and args.height else 1.0
+        rgb, mask = place_subject(rgb, mask, parse_place(args.place), aspect)
+    return Source(rgb, mask, args.fps)
 
 
 def make(

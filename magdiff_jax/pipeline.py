@@ -13,13 +13,14 @@ from jaxtyping import Array, Float, UInt8
 from magdiff_jax import conditioning
 from magdiff_jax.conditioning import AnyArray, Keys, Latents, Pixels, Shape, Subject, Tokens, check_clip
 from magdiff_jax.config import ConfigError
+from magdiff_jax.cutout import BLACK
 from magdiff_jax.denoiser import Denoiser, OnStep, require_shape, start_noise
 from magdiff_jax.diffusion import noise
 from magdiff_jax.diffusion.ddim import make_steps
 from magdiff_jax.diffusion.schedule import ScheduleConfig
 from magdiff_jax.diffusion.settings import Settings, check_seeds
 from magdiff_jax.errors import UserError
-from magdiff_jax.models import COMPONENTS, Component, Network, Params
+from magdiff_jax.models import COMPONENTS, Component, Network, Params, UNetConfig
 from magdiff_jax.models.network import COMPUTE_DTYPES
 from magdiff_jax.replacing import check_replaceable, replacing
 from magdiff_jax.sharding import leaves
@@ -28,6 +29,8 @@ from magdiff_jax.sharding.rules import SHARDING
 from magdiff_jax.tokenizer import Tokenizer
 from magdiff_jax.weights import directory
 
+# What every frame but the subject's own is conditioned on.
+NO_SUBJECT = np.full((1, 1, 3), BLACK, np.uint8)
 _NO_VISION = "this model has no vision tower for APA; convert it again with --vision FILE"
 
 
@@ -42,6 +45,7 @@ def plan(
     """
     make_steps(description.schedule, settings.steps, settings.eta)
     unet: Any = description.networks["unet"]
+    _check_takes_subjects(unet)
     if unet.apa and not {"vision", "resampler"} <= set(description.networks):
         raise UserError(_NO_VISION)
     vae: Any = description.networks["vae"]
@@ -84,10 +88,6 @@ class MagDiff:
         self.resampler = components.get("resampler")
         self.tokenizer = tokenizer
         self.fingerprint = fingerprint
-        if not self.unet.config.apa and not self.unet.config.hfa_levels:
-            raise UserError(
-                "a model with neither APA nor HFA has no way to take a subject in; convert it again with one"
-            )
         self.sample = Denoiser(self.unet, schedule)
 
     @classmethod
@@ -140,7 +140,7 @@ class MagDiff:
     def generate(
         self,
         prompt: str | Sequence[str],
-        subject: AnyArray | Sequence[AnyArray],
+        subject: AnyArray | Sequence[AnyArray] | None = None,
         mask: AnyArray | Sequence[AnyArray | None] | None = None,
         *,
         negative_prompt: str | Sequence[str] = "",
@@ -153,11 +153,12 @@ class MagDiff:
         progress: bool = True,
         **settings: Any,
     ) -> UInt8[np.ndarray, "*batch frame height width 3"]:
-        """Make a video of a subject.
+        """Make a video of a subject, or after a prompt alone.
 
         Args:
             prompt: what the video shows; a list makes a batch, with as many subjects and masks, or one for all.
-            subject: RGB picture, [height, width, 3] in uint8, of any size.
+            subject: RGB picture, [height, width, 3] in uint8, of any size; None: no subject, as for a text-to-video
+                model.
             mask: True where the subject is, [height, width] of the picture in bool; None or empty: the whole picture.
             negative_prompt: what the video should not show; a list in a batch, or one for all.
             seed: from 0 to 2**32 - 1; in a batch a list, or that of the first video, the others having the following
@@ -176,6 +177,10 @@ class MagDiff:
             ConfigError: an impossible setting.
             UserError: a picture, mask, size or array of latents that does not fit.
         """
+        if subject is None:
+            subject, mask = NO_SUBJECT, None
+        else:
+            _check_takes_subjects(self.unet.config)
         prompts, pictures = _batch(prompt, subject, mask)
         clips = [
             (np.asarray(picture)[None], None if single is None else np.asarray(single)[None])
@@ -210,6 +215,7 @@ class MagDiff:
 
         The other arguments are those of `generate`; an edited video is one clip.
         """
+        _check_takes_subjects(self.unet.config)
         if settings.get("num_clips", 1) != 1:
             raise ConfigError("num_clips: an edited video is one clip, as long as its source")
         prompts, clips = _batch(prompt, video, masks)
@@ -280,7 +286,8 @@ class MagDiff:
             clips = [(frames, None) for frames, _ in clips]
         unet = self.unet.config
         encode_images = self.encode_images if unet.apa else None
-        return conditioning.encode_subjects(clips, shape, keys, self.vae, unet.hfa_levels, encode_images)
+        levels, crop = unet.hfa_levels, self.config.clip_crop
+        return conditioning.encode_subjects(clips, shape, keys, self.vae, levels, crop, encode_images)
 
     def encode_images(self, images: Pixels) -> Float[Array, "image query channel"]:
         """Image-prompt tokens of pictures in [-1, 1]. Raises UserError where the model lacks a vision tower."""
@@ -300,6 +307,16 @@ class MagDiff:
         """Latents of clips → RGB frames, 0 … 255."""
         pixels = self.vae(latents / self.vae.config.scaling_factor, method="decode")
         return np.asarray(conditioning.from_pixels(pixels))
+
+
+def takes_subjects(unet: UNetConfig) -> bool:
+    """Whether there is a way for a subject into the U-Net; there is none into a text-to-video model's."""
+    return unet.apa or bool(unet.hfa_levels)
+
+
+def _check_takes_subjects(unet: UNetConfig) -> None:
+    if not takes_subjects(unet):
+        raise UserError("a model with neither APA nor HFA has no way to take a subject in; convert it again with one")
 
 
 def _read(folder: Path, name: str, network: Network, fingerprint: str) -> Params:

@@ -291,7 +291,7 @@ def _write(request: Request, source: Source, frames: np.ndarray, record: dict[st
     commands.write_record(record_path, record)
     if sheet_path is not None:
         write_image(sheet_path, contact_sheet(source.frames, source.masks, frames, request.args.prompt))
-    write_video(video_path, frames, source.fps)
+    write_video(video_path, commands.enlarged(frames, request.args.enlarge), source.fps)
 
 
 @contextmanager

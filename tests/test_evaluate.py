@@ -1,5 +1,6 @@
 """The evaluation as its users run it, of a model that has learnt nothing."""
 
+import dataclasses
 import json
 from pathlib import Path
 
@@ -12,6 +13,7 @@ from magdiff_jax.models import Component
 from magdiff_jax.pipeline import MagDiff
 from magdiff_jax.tokenizer import Tokenizer
 from magdiff_jax.weights.directory import ModelConfig
+from tests.conftest import random_component
 
 
 @pytest.fixture(scope="module")
@@ -50,6 +52,18 @@ def test_results_a_table_and_pictures(model: Path, tmp_path: Path, capsys: pytes
         run(model, out)
     run(model, out, "--overwrite", "--cases=1", "--batch=1")
     assert json.loads((out / "results.json").read_text())["cases"] == 1
+
+
+def test_a_text_to_video_model_generates_only(
+    components: dict[str, Component], tokenizer: Tokenizer, tmp_path: Path
+) -> None:
+    unet = random_component("unet", dataclasses.replace(components["unet"].config, apa=False, hfa_levels=()))
+    parts = {name: components[name] for name in ("vae", "text_encoder")} | {"unet": unet}
+    MagDiff(ModelConfig(frames=8, resolution=32), ScheduleConfig(), parts, tokenizer, "").save(tmp_path / "base")
+    run(tmp_path / "base", tmp_path / "results")
+    assert json.loads((tmp_path / "results" / "results.json").read_text()).keys() & {"generation", "editing"} == {
+        "generation"
+    }
 
 
 def test_mistakes(model: Path, model_folder: Path, tmp_path: Path) -> None:

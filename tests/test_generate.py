@@ -67,6 +67,20 @@ def test_a_clip_its_record_and_its_rerun(model_folder: Path, folder: Path, capsy
     np.testing.assert_array_equal(pixels("cut.mp4"), clip.frames)
 
 
+def test_a_subject_in_its_place_and_larger_pixels(model_folder: Path, folder: Path) -> None:
+    make(model_folder, subject="cut.png", place="0.4,0.5,0.5", enlarge=3, out="clip", sheet=True)
+    assert pixels("clip").shape == (4, 48, 48, 3)
+    np.testing.assert_array_equal(pixels("clip")[:, ::3, 1::3], pixels("clip")[:, 2::3, ::3])
+    record = json.loads(Path("clip.json").read_text())["arguments"]
+    assert (record["place"], record["enlarge"]) == ("0.4,0.5,0.5", 3)
+    # A picture with the subject at that place says the same.
+    frame = np.zeros((440, 440, 4), np.uint8)
+    frame[110:330, 71:281] = np.dstack([CAT, MASK])[40:260, 120:330]
+    Image.fromarray(frame).save("placed.png")
+    make(model_folder, subject="placed.png", enlarge=3, out="same")
+    np.testing.assert_array_equal(pixels("same"), pixels("clip"))
+
+
 def test_several_long_videos_as_folders(model_folder: Path, folder: Path) -> None:
     make(model_folder, subject="cat.png", subject_box="40,10,380,280", out="clip", count=2, num_clips=2, seed=5)
     names = ["clip-1", "clip-1.json", "clip-2", "clip-2.json"]
@@ -101,6 +115,8 @@ def test_a_gif_after_warnings_of_an_empty_mask_and_a_long_prompt(model_folder: P
         ({"mask": "missing.png"}, "missing.png does not exist"),
         ({"mask": "small.png"}, "small.png is 50x40 but the frames it masks are 451x300"),
         ({"mask": "mask.png", "subject_box": "1,1,9,9"}, "not allowed with argument"),
+        ({"place": "0.5"}, "must be X,Y,SIZE"),
+        ({"enlarge": 0}, "--enlarge 0: must be at least 1"),
         ({"count": 0}, "--count 0: must be at least 1"),
         ({"count": 2, "seed": 2**32 - 1}, "seed = 4294967295"),
         ({"num_clips": 0}, "num_clips = 0"),

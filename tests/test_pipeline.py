@@ -290,10 +290,20 @@ def test_without_apa_or_hfa_the_other_carries_the_subject(pipe: MagDiff, change:
     assert differ(one, other) > 0
 
 
-def test_without_both_there_is_no_model(pipe: MagDiff) -> None:
+def test_without_both_prompts_alone_make_videos(pipe: MagDiff) -> None:
     config = dataclasses.replace(pipe.unet.config, apa=False, hfa_levels=())
-    with pytest.raises(UserError, match="neither APA nor HFA"):
-        variant(pipe, unet=random_component("unet", config))
+    base = variant(pipe, unet=random_component("unet", config), vision=None, resampler=None)
+    one, other = (base.generate(prompt, seed=7, **FEW) for prompt in (PROMPT, "a dog in the snow"))
+    assert differ(one, other) > 0
+    for call in (base.generate, base.edit):
+        with pytest.raises(UserError, match="neither APA nor HFA"):
+            call(PROMPT, CAT if call == base.generate else CAT[None])
+
+
+def test_no_subject_is_a_black_one(pipe: MagDiff) -> None:
+    without = pipe.generate(PROMPT, seed=7, **FEW)
+    np.testing.assert_array_equal(without, pipe.generate(PROMPT, np.zeros_like(CAT), seed=7, **FEW))
+    assert differ(without, pipe.generate(PROMPT, CAT, MASK, seed=7, **FEW)) > 0
 
 
 def test_a_model_without_vision_tower_says_so(pipe: MagDiff) -> None:

@@ -5,6 +5,7 @@ python -m magdiff_jax.train --config configs/miniature/base.py --workdir runs/mi
 
 from ml_collections import ConfigDict
 
+from configs import small
 from configs.miniature import vae
 
 UNET = {**vae.UNET, "apa": False, "hfa_levels": ()}
@@ -13,9 +14,12 @@ UNET = {**vae.UNET, "apa": False, "hfa_levels": ()}
 def get_config() -> ConfigDict:
     config = vae.get_config()
     config.objective = "diffusion"
-    config.steps = 20_000
+    config.steps = 3_000
     config.batch_size = 16
+    # Half of the steps take single frames: as much work as clips, of eight times as many subjects and backgrounds.
+    config.images = {"share": 0.5, "sources": (small.emoji_motion("train", 100_000),), "batch_size": 128}
     config.start = {"folder": "runs/miniature/clip/model", "networks": {"unet": UNET}, "tokenizer": ""}
     config.trainable = ((r"^unet/", True), ("rest", False))
-    config.optimizer.learning_rate = 1e-3
+    config.data.update(frames=8, stride=1)
+    config.optimizer.update(learning_rate=1e-3, schedule="constant")
     return config

@@ -12,5 +12,6 @@ from configs.miniature import base, vae
 def get_config() -> ConfigDict:
     config = base.get_config()
     config.start = {"folder": "runs/miniature/base/model", "networks": {"unet": vae.UNET}, "tokenizer": ""}
+    config.images.share = 0.0
     config.trainable = magdiff_sd21_256.TRAINABLE
     return config

@@ -9,15 +9,11 @@ from ml_collections import ConfigDict
 
 from configs import small
 
-UNET = {
-    **small.NETWORKS["unet"],
-    "block_out_channels": (64, 128),
-    "num_attention_heads": (2, 4),
-    "cross_attention_dim": 128,
-}
+UNET = {**small.NETWORKS["unet"], "latent_channels": 16, "cross_attention_dim": 128}
 NETWORKS = {
     "unet": UNET,
-    "vae": {**small.NETWORKS["vae"], "scaling_factor": 1.0},
+    # The best four numbers of a patch of 4 x 4 pixels keep 14 dB of a subject, the best sixteen 22 dB.
+    "vae": {**small.NETWORKS["vae"], "latent_channels": 16, "scaling_factor": 1.0},
     "text_encoder": {
         "vocab_size": 2048,
         "hidden_size": 128,
@@ -26,7 +22,7 @@ NETWORKS = {
         "num_attention_heads": 4,
         "max_position_embeddings": 32,
     },
-    "vision": {"image_size": 32, "patch_size": 4, "width": 128, "layers": 3, "heads": 4, "output_dim": 128},
+    "vision": {"image_size": 32, "patch_size": 8, "width": 128, "layers": 3, "heads": 4, "output_dim": 128},
     "resampler": {
         "dim": 128,
         "depth": 2,
@@ -42,10 +38,12 @@ NETWORKS = {
 def get_config() -> ConfigDict:
     config = small.get_config()
     config.objective = "vae"
-    config.steps = 6_000
-    config.batch_size = 4
+    config.steps = 4_000
+    config.batch_size = 12
     config.start = {"folder": "", "networks": NETWORKS, "tokenizer": "captions"}
     config.trainable = ((r"^vae/", True), ("rest", False))
+    # A clip's frames are much alike.
+    config.data.update(frames=2, stride=4)
     config.optimizer.update(learning_rate=2e-3, ema=0.999)
     config.validation.update(every=500, sample_every=2_000)
     config.checkpoints.every = 500

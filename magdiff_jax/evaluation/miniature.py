@@ -15,7 +15,7 @@ from magdiff_jax.evaluation.cases import Case, cases
 from magdiff_jax.evaluation.identity import PIXELS, Look
 from magdiff_jax.evaluation.scores import Score, score_edit, score_generation
 from magdiff_jax.evaluation.summary import summarise, table
-from magdiff_jax.pipeline import MagDiff
+from magdiff_jax.pipeline import MagDiff, takes_subjects
 
 FRAMES = 8
 SHOWN = 12
@@ -40,19 +40,24 @@ class Result(NamedTuple):
 def evaluate(pipe: MagDiff, count: int, batch: int, seed: int, settings: Mapping[str, Any]) -> dict[str, Result]:
     """Generate and edit `count` cases, `batch` at a time; case i with the seed `seed` + i.
 
+    A text-to-video model, which takes no subject, generates after the captions alone and edits nothing.
+
     Raises:
         UserError: the model makes no square clips of 8 frames.
     """
     if pipe.config.frames != FRAMES:
         raise UserError(f"a model of clips of {pipe.config.frames} frames; the suite has {FRAMES}")
     looks = [PIXELS] if pipe.vision is None else [PIXELS, clip_look(pipe)]
-    results = {"generation": Result([], []), "editing": Result([], [])}
-    with tqdm(total=2 * count, unit="clip", desc="evaluate") as bar:
+    tasks = {"generation": (_generate, score_generation), "editing": (_edit, score_edit)}
+    if not takes_subjects(pipe.unet.config):
+        tasks = {"generation": (_generate_without, score_generation)}
+    results = {name: Result([], []) for name in tasks}
+    with tqdm(total=len(tasks) * count, unit="clip", desc="evaluate") as bar:
         for start, part in _batches(cases(count, pipe.config.resolution), batch):
             # The last batch is filled up, so that its program is the others'.
             full = [*part, *[part[-1]] * (min(batch, count) - len(part))]
             seeds = list(range(seed + start, seed + start + len(full)))
-            for name, run, score in (("generation", _generate, score_generation), ("editing", _edit, score_edit)):
+            for name, (run, score) in tasks.items():
                 made = run(pipe, full, seed=seeds, progress=False, **settings)
                 for case, frames in zip(part, made, strict=False):
                     results[name].scores.append(score(case, frames, looks))
@@ -109,6 +114,10 @@ def _generate(pipe: MagDiff, part: Sequence[Case], **settings: Any) -> np.ndarra
     """From the first frame and its mask, as the subject's picture."""
     given = [(case.clip.frames([0])[0], case.clip.masks([0])[0]) for case in part]
     return pipe.generate([case.clip.info.augmented_caption for case in part], *zip(*given, strict=True), **settings)
+
+
+def _generate_without(pipe: MagDiff, part: Sequence[Case], **settings: Any) -> np.ndarray:
+    return pipe.generate([case.clip.info.augmented_caption for case in part], **settings)
 
 
 def _edit(pipe: MagDiff, part: Sequence[Case], **settings: Any) -> np.ndarray:

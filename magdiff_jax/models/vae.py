@@ -15,6 +15,9 @@ from magdiff_jax.models.temporal import TemporalConvs, Video
 
 EPSILON = 1e-6
 TEMPORAL_LAYERS = 3
+# A fresh encoder's: at 0, its noise would be larger than its means, and it narrows by no more than the learning rate in
+# a step.
+LOG_VARIANCE = -6.0
 
 Images = Float[Array, "batch _height _width _channel"]
 
@@ -150,6 +153,7 @@ class VAE(nnx.Module):
         self.encoder = Encoder(config, rngs=rngs)
         self.decoder = Decoder(config, rngs=rngs)
         self.quant_conv = PointwiseConv(2 * config.latent_channels, 2 * config.latent_channels, rngs=rngs)
+        self.quant_conv.bias = nnx.Param(jnp.repeat(jnp.array([0.0, LOG_VARIANCE]), config.latent_channels))
         self.post_quant_conv = PointwiseConv(config.latent_channels, config.latent_channels, rngs=rngs)
 
     def encode(self, images: Images) -> tuple[Images, Images]:

@@ -14,6 +14,8 @@ import numpy as np
 from jax.experimental import multihost_utils
 
 from magdiff_jax.config import Config, ConfigError
+from magdiff_jax.cutout import CLIP_CROP
+from magdiff_jax.data.loader import LoaderConfig
 from magdiff_jax.data.sources import open_source
 from magdiff_jax.errors import UserError
 from magdiff_jax.models import COMPONENTS, Network, Params, build
@@ -138,8 +140,9 @@ def _write(config: TrainConfig, trainer: Trainer, new: Path) -> None:
 
 def model_config(config: TrainConfig) -> directory.ModelConfig:
     """What the run's model is beside its networks."""
-    data = {"frames": 8, "height": 256, "sda": True, **config.data}
-    return directory.ModelConfig(frames=data["frames"], resolution=data["height"], sda=data["sda"])
+    data = LoaderConfig.from_dict({**config.data, "batch_size": config.batch_size})
+    # Where a run's data have none, as it is without APA, any does.
+    return directory.ModelConfig(data.frames, data.height, data.sda, data.clip_crop or CLIP_CROP)
 
 
 def _fresh(config: TrainConfig, trainer: Trainer, name: str, keep: Callable[[str, np.ndarray], None]) -> None:

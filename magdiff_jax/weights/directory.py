@@ -16,6 +16,7 @@ import jax
 import numpy as np
 
 from magdiff_jax.config import AnyConfig, Config, ConfigError
+from magdiff_jax.cutout import CLIP_CROP
 from magdiff_jax.diffusion.schedule import ScheduleConfig
 from magdiff_jax.errors import UserError
 from magdiff_jax.models import COMPONENTS, Params
@@ -38,6 +39,8 @@ class ModelConfig(Config):
         resolution: height and width in pixels that it was trained on.
         sda: subject-driven alignment: the subject is cut out by its mask. Without it (an ablation of the paper)
             the whole reference picture conditions the model.
+        clip_crop: side in pixels of the square that image prompts are fitted to before the vision tower's own
+            preprocessing.
         other_names: components that came with the other one of the two namings in use (`weights/table.py`).
         sources: the files that the model was converted from: folder and name by SHA-256 sum.
     """
@@ -45,11 +48,12 @@ class ModelConfig(Config):
     frames: int = 8
     resolution: int = 256
     sda: bool = True
+    clip_crop: int = CLIP_CROP
     other_names: tuple[str, ...] = ()
     sources: Mapping[str, str] = dataclasses.field(default_factory=dict)
 
     def __post_init__(self) -> None:
-        self._require_positive("frames", "resolution")
+        self._require_positive("frames", "resolution", "clip_crop")
 
 
 def fingerprint(params: Params) -> str:
