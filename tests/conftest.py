@@ -31,7 +31,7 @@ from magdiff_jax.models.network import Path, flatten, unflatten
 from magdiff_jax.pipeline import MagDiff
 from magdiff_jax.tokenizer import Tokenizer, learn_tokenizer
 from magdiff_jax.weights.directory import ModelConfig, read_description
-from tools.demo import CAPTIONS
+from tests.captions import CAPTIONS
 
 TINY_UNET = UNetConfig(
     block_out_channels=(32, 32),

@@ -25,7 +25,7 @@ from magdiff_jax.weights import torch_configs
 from magdiff_jax.weights.files import write_json, write_pickle, write_safetensors
 from magdiff_jax.weights.sources import FRESH_GROUPS
 from magdiff_jax.weights.table import other_name, table
-from tools.demo import CAPTIONS
+from tests.captions import CAPTIONS
 
 Arrays = dict[str, np.ndarray]
 BFLOAT16 = np.dtype(ml_dtypes.bfloat16)

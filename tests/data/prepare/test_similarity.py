@@ -10,7 +10,7 @@ from magdiff_jax.data.prepare.similarity import ClipTextSimilarity, SentenceSimi
 from magdiff_jax.data.prepare.stages import make_similarity
 from magdiff_jax.errors import UserError
 from magdiff_jax.tokenizer import learn_tokenizer
-from tools.demo import CAPTIONS
+from tests.captions import CAPTIONS
 
 
 def write_clip_text_model(folder: Path, with_projection: bool = True) -> None:

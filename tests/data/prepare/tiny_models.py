@@ -203,7 +203,7 @@ def write_sam3(folder: Path) -> Path:
     )
 
     from magdiff_jax.tokenizer import learn_tokenizer
-    from tools.demo import CAPTIONS
+    from tests.captions import CAPTIONS
 
     vocabulary = learn_tokenizer([CAPTIONS], folder / "tokenizer")
     tokenizer = CLIPTokenizer.from_pretrained(folder / "tokenizer")
