@@ -1,0 +1,17 @@
+"""The ablation: full MagDiff, which the others are compared with.
+
+python -m magdiff_jax.train --config configs/miniature/ablation/full.py --workdir runs/ablation/full
+
+All of them start from the same base and take as many steps. `python tools/ablation.py` trains and measures them.
+"""
+
+from ml_collections import ConfigDict
+
+from configs.miniature import magdiff
+
+
+def get_config() -> ConfigDict:
+    config = magdiff.get_config()
+    config.steps = 1_000
+    config.validation.sample_every = 0
+    return config
