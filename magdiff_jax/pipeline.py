@@ -26,6 +26,7 @@ from magdiff_jax.replacing import check_replaceable, replacing
 from magdiff_jax.sharding import leaves
 from magdiff_jax.sharding.mesh import batch_shards, leaf_shardings, over_batch
 from magdiff_jax.sharding.rules import SHARDING
+from magdiff_jax.shipped import MINIATURE
 from magdiff_jax.tokenizer import Tokenizer
 from magdiff_jax.weights import directory
 
@@ -91,11 +92,12 @@ class MagDiff:
         self.sample = Denoiser(self.unet, schedule)
 
     @classmethod
-    def load(cls, folder: str | Path, dtype: str = "float32", mesh: Mesh | None = None) -> "MagDiff":
+    def load(cls, folder: str | Path = MINIATURE, dtype: str = "float32", mesh: Mesh | None = None) -> "MagDiff":
         """Load a model's folder.
 
         Args:
-            folder: made by `tools/convert_torch_weights.py` or `save`.
+            folder: made by `tools/convert_torch_weights.py`, `export` or `save`; by default the miniature that comes
+                along.
             dtype: of parameters and computation: float32, bfloat16 or float16; norms, softmax and the sampler's own
                 arithmetic stay in float32.
             mesh: devices of this process (`sharding.mesh.make_mesh`). Batches are shared out among them and, along

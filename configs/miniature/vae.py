@@ -38,7 +38,7 @@ NETWORKS = {
 def get_config() -> ConfigDict:
     config = small.get_config()
     config.objective = "vae"
-    config.steps = 4_000
+    config.steps = 5_000
     config.batch_size = 12
     config.start = {"folder": "", "networks": NETWORKS, "tokenizer": "captions"}
     config.trainable = ((r"^vae/", True), ("rest", False))

@@ -159,7 +159,8 @@ class TrainConfig(Config):
         schedule: of the training's noise.
         sampling: schedule of the run's samples and of the model that is exported.
         min_snr_gamma: γ of min-SNR weighting (Hang et al. 2023); 0: all timesteps weigh the same.
-        kl_weight: of the VAE's Kullback-Leibler term (Rombach et al. 2022, appendix G).
+        kl_weight: of the VAE's Kullback-Leibler term beside the sum of a picture's squared errors (Rombach et al. 2022,
+            appendix G, and its released code).
         remat: compute each layer's activations again in the backward pass instead of keeping them.
         sharding: (pattern, axes) rules; see `sharding.mesh.leaf_shardings`.
         log_every: steps from one log entry to the next.

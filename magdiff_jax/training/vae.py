@@ -1,5 +1,6 @@
 """The VAE's objective, for models that start from nothing."""
 
+import math
 from collections.abc import Mapping
 from typing import Any, NamedTuple
 
@@ -26,7 +27,8 @@ class Pictures(NamedTuple):
 
 class Autoencoding:
     """Squared error of the decoded pictures plus a little of the Kullback-Leibler divergence between the posterior and
-    the standard normal (Rombach et al. 2022, section 3.1 and appendix G, without the perceptual and adversarial terms).
+    the standard normal (Rombach et al. 2022, section 3.1 and appendix G, and its released code, without the perceptual
+    and adversarial terms).
     """
 
     trained = ("vae",)
@@ -57,7 +59,9 @@ class Autoencoding:
         errors = jnp.square(decoded - pixels).mean(axis=range(1, pixels.ndim))
         divergence = _divergence(mean.astype(jnp.float32), log_variance.astype(jnp.float32))
         divergences = divergence.reshape(batch, count).mean(axis=1)
-        return errors + self._kl_weight * divergences, {"mse": errors.mean(), "kl": divergences.mean()}
+        # Both are sums in the paper's code; the mean over pixels is the same but for one factor.
+        weight = self._kl_weight / math.prod(pixels.shape[2:])
+        return errors + weight * divergences, {"mse": errors.mean(), "kl": divergences.mean()}
 
 
 def _divergence(mean: Array, log_variance: Array) -> Array:
