@@ -18,7 +18,7 @@ from typing import Any, NoReturn
 import numpy as np
 
 from magdiff_jax import __version__
-from magdiff_jax.config import ConfigError
+from magdiff_jax.config import COMPUTE_DTYPES, ConfigError
 from magdiff_jax.diffusion.settings import Settings, check_seeds
 from magdiff_jax.errors import UserError
 from magdiff_jax.media.images import write_image
@@ -110,7 +110,7 @@ def sampling_parser(command: str, description: str, many: bool, long_videos: boo
     parser.add_argument("--width", type=int, metavar="PIXELS", help="default: the model's")
     parser.add_argument(
         "--dtype",
-        choices=("float32", "bfloat16", "float16"),
+        choices=COMPUTE_DTYPES,
         default="float32",
         help="of the computation (default: float32)",
     )

@@ -8,6 +8,9 @@ from typing import Any, TypeVar, get_type_hints
 
 AnyConfig = TypeVar("AnyConfig", bound="Config")
 
+# Of parameters and of computations with them.
+COMPUTE_DTYPES = ("float32", "bfloat16", "float16")
+
 
 class ConfigError(ValueError):
     """An impossible configuration; the message names the key, the value and what is allowed."""

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from magdiff_jax import commands, runtime
+from magdiff_jax.config import COMPUTE_DTYPES
 from magdiff_jax.errors import UserError
 
 
@@ -26,6 +27,9 @@ def make_parser() -> commands.Parser:
     parser.add_argument("--out", type=Path, required=True, metavar="DIR", help="the MagDiff folder to make")
     parser.add_argument("--step", type=int, help="of the checkpoint (default: the last good one)")
     parser.add_argument("--without-average", action="store_true", help="take the parameters, not their moving average")
+    parser.add_argument(
+        "--dtype", choices=COMPUTE_DTYPES, help="of the files (default: float32; what was frozen stays as it is)"
+    )
     parser.add_argument("--overwrite", action="store_true", help="replace an older MagDiff folder")
     return parser
 
@@ -40,7 +44,8 @@ def main(arguments: list[str]) -> None:
     from magdiff_jax.training.config import TrainConfig
     from magdiff_jax.training.export import export
 
-    step = export(TrainConfig.from_dict(values), args.workdir, args.out, args.step, not args.without_average)
+    config = TrainConfig.from_dict(values)
+    step = export(config, args.workdir, args.out, args.step, not args.without_average, args.dtype)
     print(f"{args.out}: the model after step {step}")
 
 

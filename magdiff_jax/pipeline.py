@@ -12,7 +12,7 @@ from jaxtyping import Array, Float, UInt8
 
 from magdiff_jax import conditioning
 from magdiff_jax.conditioning import AnyArray, Keys, Latents, Pixels, Shape, Subject, Tokens, check_clip
-from magdiff_jax.config import ConfigError
+from magdiff_jax.config import COMPUTE_DTYPES, ConfigError
 from magdiff_jax.cutout import BLACK
 from magdiff_jax.denoiser import Denoiser, OnStep, require_shape, start_noise
 from magdiff_jax.diffusion import noise
@@ -21,7 +21,6 @@ from magdiff_jax.diffusion.schedule import ScheduleConfig
 from magdiff_jax.diffusion.settings import Settings, check_seeds
 from magdiff_jax.errors import UserError
 from magdiff_jax.models import COMPONENTS, Component, Network, Params, UNetConfig
-from magdiff_jax.models.network import COMPUTE_DTYPES
 from magdiff_jax.replacing import check_replaceable, replacing
 from magdiff_jax.sharding import leaves
 from magdiff_jax.sharding.mesh import batch_shards, leaf_shardings, over_batch

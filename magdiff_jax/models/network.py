@@ -16,8 +16,6 @@ from magdiff_jax.config import Config
 Params = dict[Any, Any]
 Path = tuple[str | int, ...]
 
-COMPUTE_DTYPES = ("float32", "bfloat16", "float16")
-
 
 def flatten(params: Params, prefix: Path = ()) -> list[tuple[Path, Any]]:
     """(path, leaf) of a nested dict, in its own order."""

@@ -7,11 +7,10 @@ from collections.abc import Mapping
 from dataclasses import field
 from typing import Any
 
-from magdiff_jax.config import Config, ConfigError
+from magdiff_jax.config import COMPUTE_DTYPES, Config, ConfigError
 from magdiff_jax.data.loader import LoaderConfig
 from magdiff_jax.diffusion.schedule import ScheduleConfig
 from magdiff_jax.models import COMPONENTS
-from magdiff_jax.models.network import COMPUTE_DTYPES
 from magdiff_jax.sharding.mesh import MeshConfig
 from magdiff_jax.sharding.rules import check_rules
 from magdiff_jax.training.optimizer import OptimizerConfig

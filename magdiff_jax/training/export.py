@@ -4,6 +4,7 @@ import dataclasses
 from pathlib import Path
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 
 from magdiff_jax.errors import UserError
@@ -19,8 +20,15 @@ from magdiff_jax.training.trainer import Trainer
 from magdiff_jax.weights import directory
 
 
-def export(config: TrainConfig, workdir: Path, out: Path, step: int | None = None, average: bool = True) -> int:
-    """Write the weights of a run's checkpoint, in float32, with what was frozen in the type it has in the start folder.
+def export(
+    config: TrainConfig,
+    workdir: Path,
+    out: Path,
+    step: int | None = None,
+    average: bool = True,
+    dtype: str | None = None,
+) -> int:
+    """Write the weights of a run's checkpoint as a model.
 
     Args:
         config: of the run.
@@ -28,6 +36,7 @@ def export(config: TrainConfig, workdir: Path, out: Path, step: int | None = Non
         out: the folder to make; replaced if it is a MagDiff folder.
         step: of the checkpoint; None: the last good one.
         average: take the moving average where there is one.
+        dtype: of all of them; None: float32, and for what was frozen the type that it has in the start folder.
 
     Returns:
         The checkpoint's step.
@@ -56,6 +65,9 @@ def export(config: TrainConfig, workdir: Path, out: Path, step: int | None = Non
             leaves = dict(flatten(params)) | {
                 path: np.asarray(leaf) for path, leaf in flatten(to_params(name, trained))
             }
-            fingerprints[name] = directory.write_component(new, name, network.config, unflatten(leaves.items()))
+            typed = unflatten(
+                (path, leaf if dtype is None else leaf.astype(jnp.dtype(dtype))) for path, leaf in leaves.items()
+            )
+            fingerprints[name] = directory.write_component(new, name, network.config, typed)
         directory.write_description(new, model_config(config), config.sampling, fingerprints)
     return restored.step

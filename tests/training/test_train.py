@@ -107,6 +107,14 @@ def test_exported_model_generates(whole: Path, tmp_path: Path) -> None:
     assert moved == {"unet", "resampler"}
 
 
+def test_exported_in_half_precision(whole: Path, tmp_path: Path) -> None:
+    export(whole, tmp_path / "half", "--dtype=float16")
+    half = model(tmp_path / "half")
+    assert {str(value.dtype) for value in half.values()} == {"float16"}
+    for path, value in model(whole.parent / "model").items():
+        np.testing.assert_array_equal(half[path], value.astype(np.float16))
+
+
 def test_samples_and_overview_are_written(whole: Path) -> None:
     assert {path.name for path in (whole / "samples").iterdir()} == {"00000006-generate-0.gif", "00000006-edit-0.gif"}
     assert "unet/conv_in/kernel" in (whole / "parameters.txt").read_text()
