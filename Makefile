@@ -6,7 +6,7 @@ BIN := .venv/bin
 .PHONY: help venv demo data train miniature test lint bench clean
 
 help:
-	@echo "make demo      install, then generate and edit real pictures with tiny untrained weights, into demo/"
+	@echo "make demo      install, then generate and edit clips of subjects that the miniature has never seen, into demo/"
 	@echo "make data      install, then make records and reports of EmojiMotion and of real clips, into demo/data/"
 	@echo "make train     install, then train a small VAE and a small MagDiff on EmojiMotion, into runs/; goes on where it was"
 	@echo "make miniature install, then train the whole method in miniature, for hours, into runs/miniature; goes on where it was"

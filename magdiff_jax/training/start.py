@@ -113,7 +113,7 @@ def starting_params(config: TrainConfig, trainer: Trainer, name: str) -> Params:
         description = directory.read_description(base)
         if name in description.networks:
             stored = _read(base, description, name)
-            return _taken_over(params, stored) if arrays else stored
+            return taken_over(params, stored) if arrays else stored
     return params
 
 
@@ -162,7 +162,7 @@ def _read(base: Path, stored: directory.Description, name: str) -> Params:
     return directory.read_component(base, name, network.shapes, stored.fingerprints[name])
 
 
-def _taken_over(fresh: Params, stored: Params) -> Params:
+def taken_over(fresh: Params, stored: Params) -> Params:
     """A fresh network's parameters with a stored one's in the place of those of the same shape.
 
     `conv_in` may have more input channels than it had, or fewer: it takes over the first ones, which are the noise's,
@@ -173,7 +173,7 @@ def _taken_over(fresh: Params, stored: Params) -> Params:
     def leaf(path: Any, new: np.ndarray) -> np.ndarray:
         if path in old and old[path].shape == new.shape:
             return old[path].astype(new.dtype, copy=False)
-        if path in old and path[:1] == ("conv_in",):
+        if path == ("conv_in", "kernel") and path in old and old[path].shape[3] == new.shape[3]:
             both = min(new.shape[2], old[path].shape[2])
             widened = np.zeros_like(new)
             widened[:, :, :both] = old[path][:, :, :both]

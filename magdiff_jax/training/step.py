@@ -20,12 +20,12 @@ Metrics = dict[str, Array]
 
 def split(batch: Any, parts: int) -> Any:
     """[batch, …] → [parts, batch / parts, …]; each device's clips go evenly to all parts, so that none moves."""
-    return jax.tree.map(lambda leaf: leaf.reshape(-1, parts, *leaf.shape[1:]).swapaxes(0, 1), batch)
+    return jax.tree.map(lambda leaf: leaf.reshape(leaf.shape[0] // parts, parts, *leaf.shape[1:]).swapaxes(0, 1), batch)
 
 
 def join(parts: Any) -> Any:
     """The inverse of `split`."""
-    return jax.tree.map(lambda leaf: leaf.swapaxes(0, 1).reshape(-1, *leaf.shape[2:]), parts)
+    return jax.tree.map(lambda leaf: leaf.swapaxes(0, 1).reshape(leaf.shape[0] * leaf.shape[1], *leaf.shape[2:]), parts)
 
 
 def in_parts(function: Callable[[Any], Any], batch: Any, parts: int) -> Any:

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from magdiff_jax.training.trainer import model_flops
-from tests.training.tiny import Run, emoji, make_config, make_run
+from tests.training.tiny import NETWORKS, Run, emoji, make_config, make_run
 
 PAPER = (
     (r"^unet/.*(temp_|transformer_blocks/\d+/|conv_in/)|^unet/hfa_projections/|^resampler/", True),
@@ -140,3 +140,14 @@ def test_config_of_the_paper_is_the_papers() -> None:
     assert config.schedule.zero_terminal_snr
     assert not config.sampling.zero_terminal_snr
     assert make_config().trainable != config.trainable
+
+
+def test_a_text_to_video_model_is_trained_and_validated() -> None:
+    unet = {**NETWORKS["unet"], "apa": False, "hfa_levels": ()}
+    changes = {"start": {"networks": {**NETWORKS, "unet": unet}}, "accumulate": 2}
+    run = make_run(trainable=((r"^unet/", True), ("rest", False)), **changes)
+    state, metrics = run.steps(1)
+    seed = jax.random.key_data(jax.random.key(0))
+    validated = run.trainer.validate(state.params, run.frozen, run.constants, run.encoded, seed)
+    assert 0.5 < float(metrics[0]["loss"]) < 2
+    assert 0.5 < float(validated["loss"]) < 2
