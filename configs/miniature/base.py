@@ -16,7 +16,7 @@ VAE = {**vae.NETWORKS["vae"], "scaling_factor": 1.0}
 def get_config() -> ConfigDict:
     config = vae.get_config()
     config.objective = "diffusion"
-    config.steps = 2_000
+    config.steps = 1_500
     config.batch_size = 16
     # Half of the steps take single frames: as much work as clips, of eight times as many subjects and backgrounds.
     config.images = {"share": 0.5, "sources": (small.emoji_motion("train", 100_000),), "batch_size": 128}
