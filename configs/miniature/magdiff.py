@@ -12,6 +12,8 @@ from configs.miniature import base, vae
 def get_config() -> ConfigDict:
     config = base.get_config()
     config.start = {"folder": "runs/miniature/base/model", "networks": {"unet": vae.UNET}, "tokenizer": ""}
+    config.steps = 1_300
     config.images.share = 0.0
     config.trainable = magdiff_sd21_256.TRAINABLE
+    config.optimizer.update(schedule="cosine", ema=0.99)
     return config
