@@ -1,0 +1,40 @@
+"""Measures the weights that come along on 20 cases, in processes as their users run them.
+
+`python tests/evaluation/shipped.py > tests/evaluation/shipped.json`, after other weights have come.
+"""
+
+import json
+import os
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+from typing import Any
+
+CASES, STEPS, GUIDANCE = "20", "25", "3"
+ROOT = Path(__file__).parents[2]
+
+
+def run(*command: str) -> str:
+    # Compiled as for users: what takes long here is computing.
+    environment = {**os.environ, "XLA_FLAGS": ""}
+    command = (sys.executable, *command)
+    return subprocess.run(command, cwd=ROOT, env=environment, check=True, capture_output=True, text=True).stdout
+
+
+def measure(folder: Path) -> dict[str, Any]:
+    """Mean figures by task, and the model's fingerprint."""
+    settings = ("--cases", CASES, "--batch", CASES, "--steps", STEPS, "--guidance-scale", GUIDANCE)
+    run("-m", "magdiff_jax.evaluate", "--suite", "miniature", *settings, "--out", str(folder / "results"))
+    results = json.loads((folder / "results/results.json").read_text())
+    tasks = {
+        task: {figure["name"]: figure["mean"] for figure in results[task]["figures"]}
+        for task in ("generation", "editing")
+    }
+    swapped = json.loads(run("tests/evaluation/swapped.py", CASES, STEPS, GUIDANCE))
+    return {"model": results["model"], **tasks, "swapped": swapped}
+
+
+if __name__ == "__main__":
+    with tempfile.TemporaryDirectory() as beside:
+        print(json.dumps(measure(Path(beside)), indent=1))
