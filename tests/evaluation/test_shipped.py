@@ -30,7 +30,7 @@ def test_recorded_figures(measured: dict[str, Any], recorded: dict[str, Any], ta
         assert mean == pytest.approx(recorded[task][name], abs=MARGINS.get(name, 0.1)), name
 
 
-def test_other_words_and_other_subjects_make_other_clips(measured: dict[str, Any]) -> None:
+def test_captions_decide_colours_and_edits_follow_their_source(measured: dict[str, Any]) -> None:
     """What these weights have learnt; chance is 1 of 12 colours, 1 of 9 motions."""
     assert measured["generation"]["colour"] > 0.8
     assert measured["swapped"]["colour"] > 0.8
