@@ -8,6 +8,8 @@ import json
 import logging
 import os
 import re
+import shlex
+import subprocess
 import sys
 import warnings
 from collections.abc import Callable, Mapping, Sequence
@@ -50,6 +52,15 @@ def run(main: Callable[[list[str]], None]) -> None:
         sys.exit(2)
     except KeyboardInterrupt:
         sys.exit(130)
+
+
+def call(module: str, *flags: object) -> None:
+    """Show and run a command of this project as its users do; ends this process where that fails."""
+    words = ["-m", module, *map(str, flags)]
+    print("\n$ python", shlex.join(words), flush=True)
+    result = subprocess.run([sys.executable, *words], check=False)
+    if result.returncode:
+        sys.exit(result.returncode)
 
 
 class Parser(argparse.ArgumentParser):

@@ -13,6 +13,7 @@ from pathlib import Path
 
 from magdiff_jax import __version__, commands, runtime
 from magdiff_jax.errors import UserError
+from magdiff_jax.evaluation.sheet import sheet
 from magdiff_jax.media.images import write_image
 from magdiff_jax.replacing import check_replaceable, replacing
 
@@ -63,7 +64,7 @@ def main(arguments: list[str]) -> None:
         (new / MARK).write_text(json.dumps(record, indent=1) + "\n", encoding="utf-8")
         (new / "table.txt").write_text(table + "\n", encoding="utf-8")
         for task, result in results.items():
-            write_image(new / f"{task}.png", miniature.sheet(result))
+            write_image(new / f"{task}.png", sheet(result.shown))
     print(table)
     print(f"{args.out}: results.json, table.txt, {' and '.join(f'{task}.png' for task in results)}")
 

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from magdiff_jax import commands, requests, runtime
+from magdiff_jax.errors import UserError
 from magdiff_jax.media.images import Picture, read_image
 from magdiff_jax.media.masks import alpha_mask, read_masks, whole_frame_if_empty
 from magdiff_jax.media.place import parse_place, place_subject
@@ -72,6 +73,8 @@ def check(args: argparse.Namespace) -> None:
         parse_box(args.subject_box)
     if args.place is not None:
         parse_place(args.place)
+        if (args.height is None) != (args.width is None):
+            raise UserError("--place needs the frame's shape: give both --height and --width, or neither")
 
 
 def read(args: argparse.Namespace, frames: int) -> Source:
@@ -79,7 +82,7 @@ def read(args: argparse.Namespace, frames: int) -> Source:
     rgb, mask = picture.rgb, subject_mask(picture, args)
     if args.place is not None:
         # Models make square clips where nothing else is asked for.
-        aspect = args.width / args.height if args.width and args.height else 1.0
+        aspect = args.width / args.height if args.width else 1.0
         rgb, mask = place_subject(rgb, mask, parse_place(args.place), aspect)
     return Source(rgb, mask, args.fps)
 

@@ -116,6 +116,7 @@ def test_a_gif_after_warnings_of_an_empty_mask_and_a_long_prompt(model_folder: P
         ({"mask": "small.png"}, "small.png is 50x40 but the frames it masks are 451x300"),
         ({"mask": "mask.png", "subject_box": "1,1,9,9"}, "not allowed with argument"),
         ({"place": "0.5"}, "must be X,Y,SIZE"),
+        ({"place": "0.5,0.5,0.5", "height": 32}, "both --height and --width"),
         ({"enlarge": 0}, "--enlarge 0: must be at least 1"),
         ({"count": 0}, "--count 0: must be at least 1"),
         ({"count": 2, "seed": 2**32 - 1}, "seed = 4294967295"),

@@ -7,15 +7,14 @@ a picture of the first cases, made by every variant, into --out.
 
 import argparse
 import json
-import subprocess
-import sys
 from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
-from PIL import Image, ImageDraw, ImageFont
+from PIL import Image
 
-from magdiff_jax.commands import run
+from magdiff_jax.commands import call, run
+from magdiff_jax.evaluation.sheet import Shown, sheet
 
 # Configs of configs/miniature/ablation, and what they are called.
 VARIANTS = {
@@ -38,9 +37,7 @@ COLUMNS = (
     ("editing", "track_error", "edit: track error, px", 2),
 )
 SHOWN = 5
-FRAMES = (0, 3, 7)
 SETTINGS = {"steps": 25, "guidance_scale": 3.0}
-_SIDE, _GAP, _LINE = 64, 4, 20
 
 
 def main(arguments: list[str]) -> None:
@@ -75,7 +72,7 @@ def main(arguments: list[str]) -> None:
             )
     done = [name for name in VARIANTS if (args.out / name / "evaluation").exists()]
     (args.out / "table.md").write_text(table(args.out, done), encoding="utf-8")
-    Image.fromarray(sheet(args.out, done)).save(args.out / "ablation.png")
+    Image.fromarray(sheet(shown(args.out, done))).save(args.out / "ablation.png")
     print(f"{args.out}: table.md, ablation.png")
 
 
@@ -96,46 +93,24 @@ def table(out: Path, variants: Sequence[str]) -> str:
     return "\n".join(lines) + "\n"
 
 
-def sheet(out: Path, variants: Sequence[str]) -> np.ndarray:
-    """The first cases as every variant generates them from the same noise, a case a row."""
+def shown(out: Path, variants: Sequence[str]) -> list[Shown]:
+    """The first cases as every variant generates them from the same noise."""
     from magdiff_jax import runtime
 
     runtime.prepare()
     from magdiff_jax.evaluation.cases import cases
     from magdiff_jax.pipeline import MagDiff, takes_subjects
 
-    shown = cases(SHOWN, 32)
-    given = [(case.clip.frames([0])[0], case.clip.masks([0])[0]) for case in shown]
-    columns = {"subject": [picture[None] for picture, _ in given]}
+    first = cases(SHOWN, 32)
+    given = [(case.clip.frames([0])[0], case.clip.masks([0])[0]) for case in first]
+    prompts = [case.clip.info.augmented_caption for case in first]
+    lines: list[list[tuple[str, np.ndarray]]] = [[("subject", picture[None])] for picture, _ in given]
     for variant in variants:
         pipe = MagDiff.load(out / variant / "model")
         subjects = tuple(zip(*given, strict=True)) if takes_subjects(pipe.unet.config) else ()
-        prompts = [case.clip.info.augmented_caption for case in shown]
-        columns[VARIANTS[variant]] = list(pipe.generate(prompts, *subjects, seed=0, **SETTINGS)[:, FRAMES])
-    widths = [len(clips[0]) * (_SIDE + _GAP) + 3 * _GAP for clips in columns.values()]
-    height = _LINE + SHOWN * (_LINE + _SIDE + _GAP)
-    picture = Image.new("RGB", (sum(widths) + _GAP, height), "white")
-    draw, font = ImageDraw.Draw(picture), ImageFont.load_default(13)
-    left = _GAP
-    for (name, clips), width in zip(columns.items(), widths, strict=True):
-        draw.text((left, 2), name, "black", font)
-        for row, clip in enumerate(clips):
-            for column, frame in enumerate(clip):
-                tile = Image.fromarray(frame).resize((_SIDE, _SIDE), Image.Resampling.NEAREST)
-                picture.paste(tile, (left + column * (_SIDE + _GAP), 2 * _LINE + row * (_LINE + _SIDE + _GAP)))
-        left += width
-    for row, case in enumerate(shown):
-        draw.text((_GAP, _LINE + row * (_LINE + _SIDE + _GAP)), case.clip.info.caption, "gray", font)
-    return np.array(picture)
-
-
-def call(module: str, *flags: object) -> None:
-    """Run a command of this project as its users do, and stop where it fails."""
-    words = ["-m", module, *map(str, flags)]
-    print("\n$ python", *words, flush=True)
-    result = subprocess.run([sys.executable, *words], check=False)
-    if result.returncode:
-        sys.exit(result.returncode)
+        for line, clip in zip(lines, pipe.generate(prompts, *subjects, seed=0, **SETTINGS), strict=True):
+            line.append((VARIANTS[variant], clip))
+    return list(map(Shown, prompts, lines))
 
 
 if __name__ == "__main__":

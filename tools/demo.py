@@ -12,14 +12,11 @@ turquoise, blue, purple, pink, brown, gray, white or black.
 """
 
 import argparse
-import shlex
-import subprocess
-import sys
 from pathlib import Path
 
 from PIL import Image
 
-from magdiff_jax.commands import run
+from magdiff_jax.commands import call, run
 from magdiff_jax.errors import UserError
 
 DRAWING = "hedgehog"
@@ -88,15 +85,6 @@ def write_clip(folder: Path) -> tuple[Path, str]:
     masks = clip.masks(every)[..., None].repeat(3, axis=-1).astype(np.uint8) * 255
     write_video(folder / "clip-masks", masks, clip.info.fps)
     return folder / "clip-masks", edit.info.augmented_caption
-
-
-def call(module: str, *flags: str | Path) -> None:
-    """Run a command of this project as its users do, and stop where it fails."""
-    words = ["-m", module, *map(str, flags)]
-    print("\n$ python", shlex.join(words), flush=True)
-    result = subprocess.run([sys.executable, *words], check=False)
-    if result.returncode:
-        sys.exit(result.returncode)
 
 
 if __name__ == "__main__":

@@ -11,12 +11,13 @@ from configs.miniature import vae
 def get_config() -> ConfigDict:
     config = vae.get_config()
     config.objective = "clip"
-    config.steps = 1_500
+    config.steps = 800
     config.batch_size = 128
     config.start = {"folder": "runs/miniature/vae/model", "networks": {}, "tokenizer": ""}
     config.trainable = ((r"^(text_encoder|vision)/", True), ("rest", False))
     # Dropped prompts would be pairs that belong to nothing.
     config.data.update(prompt_dropout=0.0, frames=1, stride=1)
     config.optimizer.learning_rate = 1e-3
+    config.validation.every = 200
     config.validation.batches = 2
     return config

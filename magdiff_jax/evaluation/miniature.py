@@ -4,7 +4,6 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
-from PIL import Image, ImageDraw, ImageFont
 from tqdm import tqdm
 
 from magdiff_jax.conditioning import to_pixels
@@ -14,20 +13,12 @@ from magdiff_jax.errors import UserError
 from magdiff_jax.evaluation.cases import Case, cases
 from magdiff_jax.evaluation.identity import PIXELS, Look
 from magdiff_jax.evaluation.scores import Score, score_edit, score_generation
+from magdiff_jax.evaluation.sheet import Shown
 from magdiff_jax.evaluation.summary import summarise, table
 from magdiff_jax.pipeline import MagDiff, takes_subjects
 
 FRAMES = 8
 SHOWN = 12
-_SCALE, _GAP, _LINE = 3, 8, 22
-
-
-class Shown(NamedTuple):
-    """A case to look at: what was given, what came out, in rows of frames."""
-
-    caption: str
-    given: Frames
-    made: Frames
 
 
 class Result(NamedTuple):
@@ -94,17 +85,6 @@ def to_json(results: Mapping[str, Result]) -> dict[str, Any]:
     }
 
 
-def sheet(result: Result) -> np.ndarray:
-    """The first cases on one picture: caption, what was given, what came out."""
-    rows = [_row(shown) for shown in result.shown]
-    picture = Image.new("RGB", (max(row.width for row in rows), sum(row.height for row in rows)), "white")
-    top = 0
-    for row in rows:
-        picture.paste(row, (0, top))
-        top += row.height
-    return np.array(picture)
-
-
 def _batches(every: Sequence[Case], size: int) -> Iterator[tuple[int, Sequence[Case]]]:
     for start in range(0, len(every), size):
         yield start, every[start : start + size]
@@ -129,17 +109,5 @@ def _edit(pipe: MagDiff, part: Sequence[Case], **settings: Any) -> np.ndarray:
 
 def _shown(task: str, case: Case, made: Frames) -> Shown:
     clip = case.clip if task == "generation" else case.edit
-    return Shown(clip.info.augmented_caption, case.clip.frames(range(FRAMES if task == "editing" else 1)), made)
-
-
-def _row(shown: Shown) -> Image.Image:
-    side = _SCALE * shown.made.shape[2]
-    strips = [shown.given, shown.made] if len(shown.given) > 1 else [np.concatenate([shown.given, shown.made])]
-    columns = max(len(strip) for strip in strips)
-    row = Image.new("RGB", (columns * (side + _GAP) + _GAP, _LINE + len(strips) * (side + _GAP) + _GAP), "white")
-    ImageDraw.Draw(row).text((_GAP, 4), shown.caption, "black", ImageFont.load_default(14))
-    for line, strip in enumerate(strips):
-        for column, frame in enumerate(strip):
-            tile = Image.fromarray(frame).resize((side, side), Image.Resampling.NEAREST)
-            row.paste(tile, (_GAP + column * (side + _GAP), _LINE + _GAP // 2 + line * (side + _GAP)))
-    return row
+    given = case.clip.frames(range(FRAMES if task == "editing" else 1))
+    return Shown(clip.info.augmented_caption, (("given", given), ("made", made)))
