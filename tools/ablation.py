@@ -6,7 +6,6 @@ a picture of the first cases, made by every variant, into --out.
 """
 
 import argparse
-import json
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -14,6 +13,7 @@ import numpy as np
 from PIL import Image
 
 from magdiff_jax.commands import call, run
+from magdiff_jax.evaluation.comparison import comparison
 from magdiff_jax.evaluation.sheet import Shown, sheet
 
 # Configs of configs/miniature/ablation, and what they are called.
@@ -25,19 +25,9 @@ VARIANTS = {
     "no_hfa": "without HFA",
     "text_only": "text alone",
 }
-# Metrics of results.json: task, name, heading, digits.
-COLUMNS = (
-    ("generation", "identity/pixels", "identity, pixels", 2),
-    ("generation", "identity/clip", "identity, CLIP", 2),
-    ("generation", "motion", "motion", 2),
-    ("generation", "colour", "colour", 2),
-    ("generation", "texture", "texture", 2),
-    ("editing", "psnr", "edit: PSNR, dB", 1),
-    ("editing", "colour", "edit: colour", 2),
-    ("editing", "track_error", "edit: track error, px", 2),
-)
 SHOWN = 5
-SETTINGS = {"steps": 25, "guidance_scale": 3.0}
+# As magdiff_jax.evaluate has them.
+STEPS, GUIDANCE = 25, 3.0
 
 
 def main(arguments: list[str]) -> None:
@@ -52,45 +42,13 @@ def main(arguments: list[str]) -> None:
         call("magdiff_jax.train", "--config", config, "--workdir", folder)
         if not (folder / "evaluation").exists():
             call("magdiff_jax.export", "--workdir", folder, "--out", folder / "model", "--overwrite")
-            sizes = (
-                "--cases",
-                args.cases,
-                "--steps",
-                SETTINGS["steps"],
-                "--guidance-scale",
-                SETTINGS["guidance_scale"],
-            )
-            call(
-                "magdiff_jax.evaluate",
-                "--suite",
-                "miniature",
-                "--model",
-                folder / "model",
-                *sizes,
-                "--out",
-                folder / "evaluation",
-            )
+            measured = ("--cases", args.cases, "--out", folder / "evaluation")
+            call("magdiff_jax.evaluate", "--suite", "miniature", "--model", folder / "model", *measured)
     done = [name for name in VARIANTS if (args.out / name / "evaluation").exists()]
-    (args.out / "table.md").write_text(table(args.out, done), encoding="utf-8")
+    folders = {VARIANTS[name]: args.out / name / "evaluation" for name in done}
+    (args.out / "table.md").write_text(comparison(folders), encoding="utf-8")
     Image.fromarray(sheet(shown(args.out, done))).save(args.out / "ablation.png")
     print(f"{args.out}: table.md, ablation.png")
-
-
-def table(out: Path, variants: Sequence[str]) -> str:
-    """Means with their 95 % intervals, in Markdown."""
-    lines = ["| |" + "".join(f" {heading} |" for *_, heading, _ in COLUMNS), "|---|" + "---|" * len(COLUMNS)]
-    for variant in variants:
-        results = json.loads((out / variant / "evaluation/results.json").read_text(encoding="utf-8"))
-        cells = []
-        for task, name, _, digits in COLUMNS:
-            figures = {figure["name"]: figure for figure in results.get(task, {}).get("figures", ())}
-            if name in figures:
-                mean, low, high = (f"{figures[name][key]:.{digits}f}" for key in ("mean", "low", "high"))
-                cells.append(f"{mean} ({low} to {high})")
-            else:
-                cells.append("")
-        lines.append(f"| {VARIANTS[variant]} | " + " | ".join(cells) + " |")
-    return "\n".join(lines) + "\n"
 
 
 def shown(out: Path, variants: Sequence[str]) -> list[Shown]:
@@ -108,7 +66,9 @@ def shown(out: Path, variants: Sequence[str]) -> list[Shown]:
     for variant in variants:
         pipe = MagDiff.load(out / variant / "model")
         subjects = tuple(zip(*given, strict=True)) if takes_subjects(pipe.unet.config) else ()
-        for line, clip in zip(lines, pipe.generate(prompts, *subjects, seed=0, **SETTINGS), strict=True):
+        for line, clip in zip(
+            lines, pipe.generate(prompts, *subjects, seed=0, steps=STEPS, guidance_scale=GUIDANCE), strict=True
+        ):
             line.append((VARIANTS[variant], clip))
     return list(map(Shown, prompts, lines))
 
