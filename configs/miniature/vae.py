@@ -7,7 +7,7 @@ python -m magdiff_jax.train --config configs/miniature/vae.py --workdir runs/min
 
 from ml_collections import ConfigDict
 
-from configs import small
+from configs import small, small_vae
 
 UNET = {
     **small.NETWORKS["unet"],
@@ -41,18 +41,7 @@ NETWORKS = {
 
 
 def get_config() -> ConfigDict:
-    config = small.get_config()
-    config.objective = "vae"
+    config = small_vae.get_config()
     config.steps = 10_000
-    config.batch_size = 4
-    # A decoder must forgive what so small a denoiser leaves. At twice this weight 2 of 8 channels fell silent.
-    config.kl_weight = 5e-3
-    config.start = {"folder": "", "networks": NETWORKS, "tokenizer": "captions"}
-    config.trainable = ((r"^vae/", True), ("rest", False))
-    # A clip's frames are much alike.
-    config.data.update(frames=2, stride=4)
-    config.optimizer.learning_rate = 2e-3
-    config.validation.update(every=1_000, sample_every=4_000)
-    config.checkpoints.every = 500
-    config.log_every = 50
+    config.start.networks = NETWORKS
     return config
