@@ -5,8 +5,8 @@
     python -m magdiff_jax.train --config configs/small.py --workdir runs/small
 
 `make train` does all of it. The CLIP towers stay as random as they start: they tell words and pictures apart, no more.
-All of the U-Net is trained, since it starts from nothing. Half an hour on two cores: enough for backgrounds of one
-colour and something in the subject's place, not for the subject.
+All of the U-Net is trained, since it starts from nothing. Half an hour on one core: enough for something of the
+subject's colours where an edit has it, not for the subject, nor for what captions say of backgrounds.
 """
 
 from ml_collections import ConfigDict

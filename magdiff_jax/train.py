@@ -129,7 +129,7 @@ def main(arguments: list[str]) -> None:
                         with log.paused():
                             for name, clip in validation.samples(state, frozen, constants):
                                 log.clip(step, name, clip, FPS)
-                    told = preemption.reached(step)
+                    told = preemption.reached()
                     if told or _is_due(step, config.checkpoints.every, config.steps):
                         with log.paused():
                             save(step)

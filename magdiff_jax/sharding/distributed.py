@@ -70,6 +70,7 @@ class Preemption:
 
     def __init__(self) -> None:
         self._told = False
+        self._calls = 0
         self._previous: Any = None
 
     def __enter__(self) -> "Preemption":
@@ -81,10 +82,12 @@ class Preemption:
         if jax.process_count() == 1:
             signal.signal(signal.SIGTERM, self._previous)
 
-    def reached(self, step: int) -> bool:
-        """Whether to stop after this step. With several processes JAX's coordination service agrees on the step."""
+    def reached(self) -> bool:
+        """Whether to stop here. All processes are to ask after every step; JAX's coordination service agrees on one."""
         if jax.process_count() > 1:
-            return multihost_utils.reached_preemption_sync_point(step)
+            # It takes numbers that begin at 1: told before the first of them, it says "at 1", wherever a run goes on.
+            self._calls += 1
+            return multihost_utils.reached_preemption_sync_point(self._calls)
         return self._told
 
     def _tell(self, number: int, frame: FrameType | None) -> None:

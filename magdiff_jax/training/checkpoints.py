@@ -37,6 +37,16 @@ class Restored(NamedTuple):
     extra: dict[str, Any]
 
 
+class _Manager(ocp.CheckpointManager):
+    """Orbax's, without its own look at preemptions: `sharding.distributed.Preemption` counts who asks.
+
+    Orbax would also note how much work the save has rescued, from the time of a checkpoint that it has not read.
+    """
+
+    def reached_preemption(self, step: int) -> bool:
+        return False
+
+
 class Checkpoints:
     """The checkpoints in a folder. All processes of a run make the same calls; the first is to `restore`.
 
@@ -52,7 +62,7 @@ class Checkpoints:
         self._folder = folder.absolute()
         self._keep = keep
         # Made by the first save: it lists the folder once, and everything in it has been looked at then.
-        self._manager: ocp.CheckpointManager | None = None
+        self._manager: _Manager | None = None
         self._losses: dict[int, float] = {}
         self._good: set[int] = set()
         self._damaged: list[int] = []
@@ -156,7 +166,7 @@ class Checkpoints:
     def _path(self, step: int) -> Path:
         return self._folder / str(step)
 
-    def _make_manager(self, step: int) -> ocp.CheckpointManager:
+    def _make_manager(self, step: int) -> _Manager:
         """One that will first save this step."""
         self._set_damaged_aside()
         if later := [other for other in self.steps() if other >= step]:
@@ -169,7 +179,7 @@ class Checkpoints:
             # Orbax's own records of older steps may be damaged, and are not needed.
             lightweight_initialize=True,
         )
-        return ocp.CheckpointManager(self._folder, options=options)
+        return _Manager(self._folder, options=options)
 
     def _set_damaged_aside(self) -> None:
         if jax.process_index() == 0:

@@ -2,6 +2,7 @@
 
 import json
 import os
+import socket
 import subprocess
 import sys
 from pathlib import Path
@@ -33,6 +34,17 @@ def run(*command: str, devices: int = 1) -> subprocess.Popen:
     return subprocess.Popen(
         command, cwd=ROOT, env=environment, stderr=subprocess.PIPE, stdout=subprocess.PIPE, text=True
     )
+
+
+def of_two(process: int, address: str) -> list[str]:
+    """Flags of one of two processes."""
+    return ["--coordinator", address, "--processes", "2", "--process", str(process)]
+
+
+def free_address() -> str:
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        return f"127.0.0.1:{free.getsockname()[1]}"
 
 
 def finish(*processes: subprocess.Popen, status: int = 0) -> list[str]:

@@ -1,11 +1,10 @@
 """One run on one device, and the same run moved from topology to topology: the same losses."""
 
-import socket
 from pathlib import Path
 
 import pytest
 
-from tests.training.commands import finish, losses, start
+from tests.training.commands import finish, free_address, losses, of_two, start
 
 
 def on_mesh(data: int, fsdp: int, frame: int) -> list[str]:
@@ -19,11 +18,9 @@ def go_on(workdir: Path, until: int, where: str) -> None:
     if where == "alone":
         finish(start(workdir, *flags))
     elif where == "two processes":
-        with socket.socket() as free:
-            free.bind(("127.0.0.1", 0))
-            address = f"127.0.0.1:{free.getsockname()[1]}"
-        flags += ["--coordinator", address, "--processes", "2", *on_mesh(1, 8, 1)]
-        finish(*[start(workdir, *flags, "--process", str(process), devices=4) for process in (0, 1)])
+        address = free_address()
+        flags += on_mesh(1, 8, 1)
+        finish(*[start(workdir, *flags, *of_two(process, address), devices=4) for process in (0, 1)])
     else:
         meshes = {"data": (8, 1, 1), "fsdp": (1, 8, 1), "mixed": (2, 2, 2)}
         finish(start(workdir, *flags, *on_mesh(*meshes[where]), devices=8))

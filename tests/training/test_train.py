@@ -10,7 +10,18 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from tests.training.commands import ROOT, entries, finish, losses, model, overwrite_64_bytes, run, start
+from tests.training.commands import (
+    ROOT,
+    entries,
+    finish,
+    free_address,
+    losses,
+    model,
+    of_two,
+    overwrite_64_bytes,
+    run,
+    start,
+)
 
 
 @pytest.fixture(scope="module")
@@ -70,6 +81,21 @@ def test_sigterm_saves_and_leaves_with_status_0(tmp_path: Path) -> None:
     assert "stopped by SIGTERM after step" in output
     step = int(output.split("after step ")[1].split(",")[0])
     assert [path.name for path in (workdir / "checkpoints").iterdir()] == [str(step)]
+
+
+def test_sigterm_ends_two_processes_that_went_on_from_a_checkpoint(whole: Path, tmp_path: Path) -> None:
+    """The signal may come before the first step, while all is compiled."""
+    workdir, address = tmp_path / "run", free_address()
+    shutil.copytree(whole, workdir)
+    (workdir / "metrics.jsonl").unlink()
+    flags = ["--config.steps=5000", "--config.checkpoints.every=5000", "--config.validation.every=5000"]
+    processes = [start(workdir, *flags, *of_two(process, address)) for process in (0, 1)]
+    wait_for(processes[0], workdir / "metrics.jsonl")
+    for process in processes:
+        process.send_signal(signal.SIGTERM)
+    results = [process.communicate(timeout=120) for process in processes]
+    assert [process.returncode for process in processes] == [0, 0], results
+    assert "stopped by SIGTERM after step" in results[0][0]
 
 
 def test_losses_that_are_not_finite_end_the_run_after_saving(tmp_path: Path) -> None:
