@@ -1,5 +1,6 @@
-"""The model that comes with the package: MagDiff in miniature, with its card."""
+"""The models that come with the package, each with its card."""
 
 from pathlib import Path
 
-MINIATURE = Path(__file__).parent / "miniature"
+# MagDiff in miniature, and the text-to-video model that its last stage began from.
+MINIATURE, MINIATURE_BASE = (Path(__file__).parent / name for name in ("miniature", "miniature_base"))

@@ -1,8 +1,7 @@
 #!/usr/bin/env python
 """The paper's ablation in miniature: each variant trained from the same base for as many steps, then measured.
 
-Needs runs/miniature/base/model, the third stage of `make miniature`. Goes on where it was stopped. Writes table.md and
-a picture of the first cases, made by every variant, into --out.
+Goes on where it was stopped. Writes table.md and a picture of the first cases, made by every variant, into --out.
 """
 
 import argparse

@@ -28,6 +28,8 @@ MARK = "model.json"
 FORMAT = "magdiff_jax 1"
 # Damage is looked for before Orbax reads: it may return wrong values, or leave its threads' errors on the screen.
 CHECKSUMS = "SHA256SUMS"
+# In bytes: larger networks have a file for each array.
+SMALL = 64 * 2**20
 
 
 @dataclasses.dataclass(frozen=True)
@@ -93,12 +95,13 @@ def write_component(folder: Path, name: str, config: Config, params: Params) -> 
 
     (folder / name).mkdir()
     write_json(folder / name / "config.json", config.to_dict())
-    # A file for each array, and no copy of the arrays before they are written: both take the parameters' memory again.
+    # Few files or no copies: a copy of the arrays, and files that hold many, each take the parameters' memory again.
+    small = sum(leaf.nbytes for leaf in jax.tree.leaves(params)) <= SMALL
     uncopied = ocp.type_handlers.NumpyHandler(deepcopy_host_arrays=False)
     registry = ocp.type_handlers.create_type_handler_registry((np.ndarray, uncopied))
     alone = _alone()
     handler = ocp.PyTreeCheckpointHandler(
-        use_ocdbt=False, type_handler_registry=registry, multiprocessing_options=alone
+        use_ocdbt=small, type_handler_registry=registry, multiprocessing_options=alone
     )
     with ocp.Checkpointer(handler, multiprocessing_options=alone) as checkpointer:
         checkpointer.save((folder / name / "params").absolute(), args=ocp.args.PyTreeSave(params))

@@ -4,9 +4,14 @@ import json
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
+from configs.magdiff_sd21_256 import TRAINABLE
+from magdiff_jax.shipped import MINIATURE, MINIATURE_BASE
+from magdiff_jax.sharding.rules import apply_rules
 from tests.evaluation.shipped import measure
+from tests.training.commands import model
 
 # Rounding differs from machine to machine, and with it a case or two of twenty.
 MARGINS = {"psnr": 0.5, "track_error": 0.3}
@@ -35,3 +40,11 @@ def test_captions_decide_colours_and_edits_follow_their_source(measured: dict[st
     assert measured["generation"]["colour"] > 0.8
     assert measured["swapped"]["colour"] > 0.8
     assert measured["editing"]["motion"] > 0.3
+
+
+def test_what_the_rules_of_the_paper_freeze_is_the_base_still() -> None:
+    base, trained = model(MINIATURE_BASE), model(MINIATURE)
+    trainable = apply_rules("trainable", TRAINABLE, trained)
+    same = {path for path, value in trained.items() if path in base and np.array_equal(value, base[path])}
+    assert same >= {path for path, moves in trainable.items() if not moves}
+    assert not any(trainable[path] and path.endswith("kernel") for path in same)
