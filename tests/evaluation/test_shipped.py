@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 
 from configs.magdiff_sd21_256 import TRAINABLE
-from magdiff_jax.shipped import MINIATURE, MINIATURE_BASE
 from magdiff_jax.sharding.rules import apply_rules
+from magdiff_jax.shipped import MINIATURE, MINIATURE_BASE
 from tests.evaluation.shipped import measure
 from tests.training.commands import model
 
