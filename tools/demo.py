@@ -23,7 +23,7 @@ DRAWING = "hedgehog"
 PROMPT = "a hedgehog moves to the right over a blue striped background, hedgehog"
 PLACE = "0.3,0.5,0.45"
 # Of the split "edit": a clip of "test", with another background in its caption.
-CLIP = 5
+CLIP = 31
 # Steps and guidance are those of the figures in the model's card.
 SETTINGS = ("--steps", "25", "--guidance", "3", "--enlarge", "8", "--sheet", "--overwrite")
 
