@@ -4,6 +4,7 @@ import dataclasses
 import json
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from magdiff_jax import UserError, evaluate
@@ -43,7 +44,10 @@ def test_results_a_table_and_pictures(model: Path, tmp_path: Path, capsys: pytes
     # Nothing but noise: its subject is not there.
     assert figures["psnr"]["mean"] < 15
     generated, edited = (read_image(out / f"{task}.png").rgb for task in ("generation", "editing"))
-    assert generated.shape[1] == edited.shape[1] + 104  # the subject's picture stands before the eight frames
+    # Given are one picture of the subject, and every frame of the clip to edit.
+    second = np.s_[22:118, 234:330]
+    assert (generated[second] == 255).all()
+    assert not (edited[second] == 255).all()
     text = (out / "table.txt").read_text()
     assert text in capsys.readouterr().out
     assert "editing, 3 cases" in text
