@@ -9,11 +9,11 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
-from PIL import Image
 
 from magdiff_jax.commands import call, run
 from magdiff_jax.evaluation.comparison import comparison
 from magdiff_jax.evaluation.sheet import Shown, sheet
+from magdiff_jax.media.images import write_image
 
 # Configs of configs/miniature/ablation, and what they are called.
 VARIANTS = {
@@ -46,7 +46,7 @@ def main(arguments: list[str]) -> None:
     done = [name for name in VARIANTS if (args.out / name / "evaluation").exists()]
     folders = {VARIANTS[name]: args.out / name / "evaluation" for name in done}
     (args.out / "table.md").write_text(comparison(folders), encoding="utf-8")
-    Image.fromarray(sheet(shown(args.out, done))).save(args.out / "ablation.png")
+    write_image(args.out / "ablation.png", sheet(shown(args.out, done)))
     print(f"{args.out}: table.md, ablation.png")
 
 

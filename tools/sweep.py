@@ -34,7 +34,7 @@ def main(arguments: list[str]) -> None:
     args.out.mkdir(parents=True, exist_ok=True)
     folders = {}
     for label, changed in SETTINGS.items():
-        folder = folders[label] = args.out / (label.replace(" ", "-").replace(",", "") if changed else "as-measured")
+        folder = folders[label] = args.out / label.replace(" ", "-").replace(",", "")
         flags = [f"--{name}={value}" for name, value in changed.items()]
         if not folder.exists():
             given = ("--suite", "miniature", "--model", args.model, "--cases", args.cases, "--out", folder)
