@@ -13,6 +13,7 @@ from pathlib import Path
 
 from magdiff_jax import __version__, commands, runtime
 from magdiff_jax.errors import UserError
+from magdiff_jax.evaluation import GUIDANCE_SCALE, STEPS
 from magdiff_jax.evaluation.sheet import sheet
 from magdiff_jax.media.images import write_image
 from magdiff_jax.replacing import check_replaceable, replacing
@@ -34,8 +35,10 @@ def make_parser() -> commands.Parser:
     parser.add_argument("--cases", type=int, default=216, metavar="N", help="how many (default: 216)")
     parser.add_argument("--batch", type=int, default=24, metavar="N", help="clips made at once (default: 24)")
     parser.add_argument("--seed", type=int, default=0, help="of the first case; the others' follow (default: 0)")
-    parser.add_argument("--steps", type=int, default=25, help="DDIM steps (default: 25)")
-    parser.add_argument("--guidance-scale", type=float, default=3.0, help="of the prompt (default: 3)")
+    parser.add_argument("--steps", type=int, default=STEPS, help=f"DDIM steps (default: {STEPS})")
+    parser.add_argument(
+        "--guidance-scale", type=float, default=GUIDANCE_SCALE, help=f"of the prompt (default: {GUIDANCE_SCALE:g})"
+    )
     return parser
 
 

@@ -11,6 +11,7 @@ from pathlib import Path
 import numpy as np
 
 from magdiff_jax.commands import call, run
+from magdiff_jax.evaluation import GUIDANCE_SCALE, STEPS
 from magdiff_jax.evaluation.comparison import comparison
 from magdiff_jax.evaluation.sheet import Shown, sheet
 from magdiff_jax.media.images import write_image
@@ -25,8 +26,6 @@ VARIANTS = {
     "text_only": "text alone",
 }
 SHOWN = 5
-# As magdiff_jax.evaluate has them.
-STEPS, GUIDANCE = 25, 3.0
 
 
 def main(arguments: list[str]) -> None:
@@ -66,7 +65,7 @@ def shown(out: Path, variants: Sequence[str]) -> list[Shown]:
         pipe = MagDiff.load(out / variant / "model")
         subjects = tuple(zip(*given, strict=True)) if takes_subjects(pipe.unet.config) else ()
         for line, clip in zip(
-            lines, pipe.generate(prompts, *subjects, seed=0, steps=STEPS, guidance_scale=GUIDANCE), strict=True
+            lines, pipe.generate(prompts, *subjects, seed=0, steps=STEPS, guidance_scale=GUIDANCE_SCALE), strict=True
         ):
             line.append((VARIANTS[variant], clip))
     return list(map(Shown, prompts, lines))
