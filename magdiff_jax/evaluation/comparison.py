@@ -25,11 +25,13 @@ class Column(NamedTuple):
 COLUMNS = (
     Column("generation", "identity/pixels", "identity, pixels"),
     Column("generation", "identity/clip", "identity, CLIP"),
+    Column("generation", "nearer/pixels", "nearer"),
     Column("generation", "motion", "motion"),
     Column("generation", "colour", "colour"),
     Column("generation", "texture", "texture"),
     Column("generation", "consistency/pixels", "consistency"),
     Column("editing", "identity/pixels", "edit: identity"),
+    Column("editing", "nearer/pixels", "edit: nearer"),
     Column("editing", "motion", "edit: motion"),
     Column("editing", "colour", "edit: colour"),
     Column("editing", "psnr", "edit: PSNR, dB", 1),

@@ -28,8 +28,9 @@ class Score(NamedTuple):
         subject: the code of its drawing.
         asked: motion, colour, texture and panning of the caption.
         seen: the same, as read from the clip.
-        figures: by metric: 1 or 0 for what is right or wrong; of `consistency/…`, the cosine; of editing, `psnr` in
-            decibels and `track_error` in pixels.
+        figures: by metric: 1 or 0 for what is right or wrong; of `nearer/…`, the share of the other drawings that are
+            less similar to the subject than its own; of `consistency/…`, the cosine; of editing, `psnr` in decibels and
+            `track_error` in pixels.
         ranks: by look, of the subject among 50: 0 is right.
     """
 
@@ -87,12 +88,13 @@ def _score(case: Case, sample: Sample, frames: Frames, reading: Reading, looks: 
         ranks[look.name] = rank(subject, own_and_others)
         consistencies[f"consistency/{look.name}"] = consistency(subject)
     identities = {f"identity/{name}": place == 0 for name, place in ranks.items()}
+    nearer = {f"nearer/{name}": 1 - place / (len(case.codes) - 1) for name, place in ranks.items()}
     return Score(
         case=case.number,
         subject=sample.subject.code,
         asked={"motion": sample.path.motion, **{name: getattr(background, name) for name in _LOOKS_OF_BACKGROUND}},
         seen={"motion": reading.motion, **{name: getattr(reading, name) for name in _LOOKS_OF_BACKGROUND}},
-        figures={name: float(value) for name, value in {**identities, **figures, **consistencies}.items()},
+        figures={name: float(value) for name, value in {**identities, **nearer, **figures, **consistencies}.items()},
         ranks=ranks,
     )
 

@@ -13,6 +13,7 @@ from magdiff_jax.evaluation.scores import Score
 _RESAMPLES = 2000
 _CHANCE = {
     "identity": 1 / REFERENCES,
+    "nearer": 0.5,
     "motion": 1 / len(MOTIONS),
     "colour": 1 / len(COLOURS),
     "texture": 1 / len(TEXTURES),

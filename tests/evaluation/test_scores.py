@@ -11,7 +11,14 @@ from magdiff_jax.evaluation.summary import summarise
 from tests.evaluation.corruptions import blotch, blur, coarsen, fade, mild, noise, replace
 
 ALL = range(8)
-CHANCE = {"identity/pixels": 1 / 50, "motion": 1 / 9, "colour": 1 / 12, "texture": 1 / 6, "background": 1 / 72}
+CHANCE = {
+    "identity/pixels": 1 / 50,
+    "nearer/pixels": 1 / 2,
+    "motion": 1 / 9,
+    "colour": 1 / 12,
+    "texture": 1 / 6,
+    "background": 1 / 72,
+}
 
 
 def truth(case: Case) -> np.ndarray:
@@ -77,7 +84,11 @@ def test_an_empty_clip_has_no_subject() -> None:
         (lambda case, sigma: blur(truth(case), sigma), (0, 1.5, 4), ("identity/pixels", "texture", "background")),
         (lambda case, sigma: noise(truth(case), sigma), (0, 40, 120), ("identity/pixels", "motion", "texture")),
         (lambda case, k: coarsen(truth(case), k), (1, 4, 8), ("identity/pixels", "texture", "background")),
-        (lambda case, share: fade(truth(case), case.clip.alphas(ALL), share), (0, 0.7, 1), ("identity/pixels",)),
+        (
+            lambda case, share: fade(truth(case), case.clip.alphas(ALL), share),
+            (0, 0.7, 1),
+            ("identity/pixels", "nearer/pixels"),
+        ),
     ],
     ids=["blur", "noise", "coarse", "faded"],
 )
