@@ -4,7 +4,7 @@
 The subject is a drawing that was held out of the training, or --subject, a picture of your own with a transparent
 background; say in --prompt what it is, how it moves and over what, in words such as these:
 
-    a hedgehog moves to the right over a blue striped background, hedgehog
+    a dog moves to the right over a blue striped background, dog
 
 Motions: moves to the left, right, up, down; grows larger, shrinks, spins clockwise or counterclockwise, bounces up and
 down, stands still. Backgrounds: plain, striped, checkered, dotted, tiled or wavy, in red, orange, yellow, green,
@@ -19,8 +19,8 @@ from PIL import Image
 from magdiff_jax.commands import call, run
 from magdiff_jax.errors import UserError
 
-DRAWING = "hedgehog"
-PROMPT = "a hedgehog moves to the right over a blue striped background, hedgehog"
+DRAWING = "face with spiral eyes"
+PROMPT = f"a {DRAWING} moves to the right over a blue striped background, {DRAWING}"
 PLACE = "0.3,0.5,0.45"
 # Of the split "edit": a clip of "test", with another background in its caption.
 CLIP = 31
@@ -67,7 +67,7 @@ def write_drawing(folder: Path) -> Path:
     pixels = Drawings().sprite(code, 256).pixels.astype(np.float32)
     alpha = pixels[..., 3:]
     rgb = np.divide(pixels[..., :3] * 255, alpha, out=np.zeros_like(pixels[..., :3]), where=alpha > 0)
-    path = folder / f"{DRAWING}.png"
+    path = folder / "drawing.png"
     Image.fromarray(np.concatenate([rgb, alpha], axis=-1).round().clip(0, 255).astype(np.uint8)).save(path)
     return path
 

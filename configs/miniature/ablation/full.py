@@ -15,6 +15,6 @@ from magdiff_jax.shipped import MINIATURE_BASE
 def get_config() -> ConfigDict:
     config = magdiff.get_config()
     config.start.folder = str(MINIATURE_BASE)
-    config.steps = 1_000
+    config.steps = 700
     config.validation.sample_every = 0
     return config
