@@ -10,50 +10,50 @@ class Column(NamedTuple):
     """A metric of results.json.
 
     Attributes:
-        task: "generation" or "editing".
         name: of the metric.
         heading: over it.
         digits: behind the point.
     """
 
-    task: str
     name: str
     heading: str
     digits: int = 2
 
 
-COLUMNS = (
-    Column("generation", "identity/pixels", "identity, pixels"),
-    Column("generation", "identity/clip", "identity, CLIP"),
-    Column("generation", "nearer/pixels", "nearer"),
-    Column("generation", "motion", "motion"),
-    Column("generation", "colour", "colour"),
-    Column("generation", "texture", "texture"),
-    Column("generation", "consistency/pixels", "consistency"),
-    Column("editing", "identity/pixels", "edit: identity"),
-    Column("editing", "nearer/pixels", "edit: nearer"),
-    Column("editing", "motion", "edit: motion"),
-    Column("editing", "colour", "edit: colour"),
-    Column("editing", "psnr", "edit: PSNR, dB", 1),
-    Column("editing", "track_error", "edit: track error, px"),
+_BOTH = (
+    Column("identity/pixels", "identity, pixels"),
+    Column("identity/clip", "identity, CLIP"),
+    Column("nearer/pixels", "nearer"),
+    Column("motion", "motion"),
+    Column("colour", "colour"),
+    Column("texture", "texture"),
 )
+COLUMNS = {
+    "generation": (*_BOTH, Column("consistency/pixels", "consistency")),
+    "editing": (*_BOTH, Column("psnr", "PSNR, dB", 1), Column("track_error", "track error, px")),
+}
 
 
 def comparison(folders: Mapping[str, Path]) -> str:
-    """Means with their 95 % intervals, a row for each folder that `magdiff_jax.evaluate` wrote, by the row's name.
+    """A table for each task: means with their 95 % intervals, a row for each folder that `magdiff_jax.evaluate` wrote,
+    by the row's name.
 
-    What a model cannot do, as a text-to-video model no edits, is left empty.
+    What a model cannot do, as a text-to-video model no edits, is left out.
     """
-    lines = ["| | " + " | ".join(column.heading for column in COLUMNS) + " |", "|---|" + "---|" * len(COLUMNS)]
-    for label, folder in folders.items():
-        results = json.loads((folder / "results.json").read_text(encoding="utf-8"))
-        figures = {
-            (task, figure["name"]): figure
-            for task in ("generation", "editing")
-            for figure in results.get(task, {}).get("figures", ())
-        }
-        cells = [_cell(column, figures.get((column.task, column.name))) for column in COLUMNS]
-        lines.append(f"| {label} | " + " | ".join(cells) + " |")
+    results = {
+        label: json.loads((folder / "results.json").read_text(encoding="utf-8")) for label, folder in folders.items()
+    }
+    return "\n".join(_table(task, results) for task in COLUMNS)
+
+
+def _table(task: str, results: Mapping[str, Any]) -> str:
+    columns = COLUMNS[task]
+    lines = [f"| {task} | " + " | ".join(column.heading for column in columns) + " |", "|---|" + "---|" * len(columns)]
+    for label, result in results.items():
+        if task in result:
+            figures = {figure["name"]: figure for figure in result[task]["figures"]}
+            cells = [_cell(column, figures.get(column.name)) for column in columns]
+            lines.append(f"| {label} | " + " | ".join(cells) + " |")
     return "\n".join(lines) + "\n"
 
 

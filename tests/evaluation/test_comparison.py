@@ -19,16 +19,22 @@ def test_a_row_for_each_result_and_nothing_where_a_model_edits_nothing(tmp_path:
     for name, results in (("both", {"generation": generated, "editing": edited}), ("text", {"generation": generated})):
         (tmp_path / name).mkdir()
         (tmp_path / name / "results.json").write_text(json.dumps(to_json(results)))
-    lines = comparison({"MagDiff": tmp_path / "both", "text alone": tmp_path / "text"}).splitlines()
-    rows = [[cell.strip() for cell in line.strip("|").split("|")] for line in lines]
-    assert rows[0][1:] == [column.heading for column in COLUMNS]
-    both, text = (dict(zip(rows[0], row, strict=True)) for row in rows[2:])
-    assert (both[""], text[""]) == ("MagDiff", "text alone")
-    assert both["motion"] == text["motion"] == "1.00 (1.00 to 1.00)"
-    assert both["edit: colour"] == "1.00 (1.00 to 1.00)"
+    text = comparison({"MagDiff": tmp_path / "both", "text alone": tmp_path / "text"})
+    generation, editing = ([cells(line) for line in part.splitlines()] for part in text.split("\n\n"))
+    for task, rows in (("generation", generation), ("editing", editing)):
+        assert rows[0] == [task, *(column.heading for column in COLUMNS[task])]
+    both, alone = (dict(zip(generation[0], row, strict=True)) for row in generation[2:])
+    assert (both["generation"], alone["generation"]) == ("MagDiff", "text alone")
+    assert both["motion"] == alone["motion"] == "1.00 (1.00 to 1.00)"
     # No vision tower has looked at these.
     assert both["identity, CLIP"] == ""
-    assert {cell for heading, cell in text.items() if heading.startswith("edit")} == {""}
+    (edits,) = (dict(zip(editing[0], row, strict=True)) for row in editing[2:])
+    assert edits["editing"] == "MagDiff"
+    assert edits["track error, px"] == "0.00 (0.00 to 0.00)"
+
+
+def cells(line: str) -> list[str]:
+    return [cell.strip() for cell in line.strip("|").split("|")]
 
 
 def test_a_sheet_shows_every_frame() -> None:
