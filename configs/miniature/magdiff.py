@@ -14,7 +14,7 @@ def get_config() -> ConfigDict:
     config.start = {"folder": "runs/miniature/base/model", "networks": {"unet": vae.UNET}, "tokenizer": ""}
     config.steps = 10_000
     # A single frame shows the subject where it is: how an edit has it in every frame, at an eighth of a clip's work.
-    config.images.share = 0.2
+    config.images.share = 0.25
     config.trainable = magdiff_sd21_256.TRAINABLE
     config.optimizer.ema = 0.99
     return config

@@ -30,6 +30,7 @@ def test_a_row_for_each_result_and_nothing_where_a_model_edits_nothing(tmp_path:
     assert both["identity, CLIP"] == ""
     (edits,) = (dict(zip(editing[0], row, strict=True)) for row in editing[2:])
     assert edits["editing"] == "MagDiff"
+    assert edits["colour"] == "1.00 (1.00 to 1.00)"
     assert edits["track error, px"] == "0.00 (0.00 to 0.00)"
 
 

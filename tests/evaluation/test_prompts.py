@@ -1,7 +1,7 @@
 """What captions tell can be read from the tokens that the miniature's U-Net is given.
 
-A single attention with four queries, trained for seconds, stands for a cross-attention. What it cannot find in the
-tokens, the U-Net cannot either.
+A single attention with four queries, trained for seconds, stands for a cross-attention: what it finds so soon, the
+U-Net's can learn.
 """
 
 from typing import NamedTuple
