@@ -59,8 +59,10 @@ def get_config() -> ConfigDict:
             "schedule": {"zero_terminal_snr": True, "prediction_type": "epsilon"},
             "sampling": {"zero_terminal_snr": False, "prediction_type": "epsilon"},
             "min_snr_gamma": 0.0,
+            "timestep_shift": 1.0,
             "kl_weight": 1e-6,
             "optimizer": {
+                "name": "adamw",
                 "learning_rate": 5e-5,
                 "schedule": "constant",
                 "warmup_steps": 100,

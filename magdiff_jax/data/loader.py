@@ -12,10 +12,10 @@ from itertools import repeat
 from typing import Any, Generic, Literal, NamedTuple, TypeVar
 
 import numpy as np
-from jaxtyping import Int, UInt8
+from jaxtyping import Bool, Int, UInt8
 
 from magdiff_jax.config import Config, ConfigError
-from magdiff_jax.cutout import CLIP_CROP, cut_out, level_sizes
+from magdiff_jax.cutout import BLACK, CLIP_CROP, cut_out, level_sizes
 from magdiff_jax.data.augment import AugmentConfig, augment_subject
 from magdiff_jax.data.clip import Clip
 from magdiff_jax.data.sources import open_source
@@ -24,6 +24,8 @@ from magdiff_jax.media.images import fit
 
 # Examples in the stream: more than anyone draws, and few enough for Grain's arithmetic on lengths.
 ENDLESS = 2**53
+
+SUBJECTS = ("first", "all", "random", "none")
 
 Images = UInt8[np.ndarray, "*_batch _image _height _width 3"]
 Tokenize = Callable[[Sequence[str]], Int[np.ndarray, "_prompt _token"]]
@@ -68,7 +70,9 @@ class LoaderConfig(Config):
         width: of the frames, in pixels.
         crop: the part of the frames that is kept: "centre" (supplement, section B) or "random".
         flip: mirror half of the clips; captions that say left or right do not follow.
-        subjects: the frames that show the subject: "first" (training and generation), "all" (editing), "none".
+        subjects: the frames that show the subject: "first" (generation), "all" (editing), "none", or "random", which
+            trains for both: half of the examples show it in the first frame alone, the other half in each further frame
+            with a probability of their own, spread evenly.
         sda: cut subjects out by their masks; False: whole frames (the paper's ablation).
         levels: HFA's pyramid in pixels of a 256-pixel video, the last one at the video's own size; empty: no HFA.
         latent_multiple: pixels of one latent; the levels' sizes are multiples of it.
@@ -92,7 +96,7 @@ class LoaderConfig(Config):
     width: int = 256
     crop: Literal["centre", "random"] = "centre"
     flip: bool = False
-    subjects: Literal["first", "all", "none"] = "first"
+    subjects: Literal["first", "all", "random", "none"] = "first"
     sda: bool = True
     levels: tuple[int, ...] = (384, 320, 256)
     latent_multiple: int = 8
@@ -110,7 +114,7 @@ class LoaderConfig(Config):
         if self.offset != "random":
             self._require_number("offset", 0)
         self._require("crop", self.crop in ("centre", "random"), "centre or random")
-        self._require("subjects", self.subjects in ("first", "all", "none"), "first, all or none")
+        self._require("subjects", self.subjects in SUBJECTS, f"one of {SUBJECTS}")
         self._require("caption", self.caption in ("augmented", "original"), "augmented or original")
         self._require_number("prompt_dropout", 0, 1)
         for key in ("seed", "clip_crop", "threads", "workers"):
@@ -119,6 +123,11 @@ class LoaderConfig(Config):
         for source in self.sources:
             if not source.get("weight", 1) > 0:
                 raise ConfigError(f"LoaderConfig.sources: weight {source['weight']!r} must be above 0")
+
+    @property
+    def shown(self) -> int:
+        """Frames of an example for which there are cut-outs, black ones included."""
+        return {"none": 0, "first": 1}.get(self.subjects, self.frames)
 
     def decisive(self) -> dict[str, Any]:
         """All that decides which example stands at a position."""
@@ -260,11 +269,12 @@ class _Example:
         indices = choose_frames(info.length, config.frames, config.stride, offset, areas)
         window = choose_window(info.height, info.width, config.height, config.width, config.crop, rng)
         frames = clip.frames(indices)
-        shown = {"none": 0, "first": 1, "all": config.frames}[config.subjects]
+        shown = config.shown
         masks = clip.masks(indices[:shown]) if config.sda and shown else None
         subject = frames[:shown]
         if shown and change < config.augment.probability:
             subject, masks = self._augment(subject, masks, rng)
+        hidden = _hidden(shown, rng) if config.subjects == "random" else []
 
         prompt = info.augmented_caption if config.caption == "augmented" else info.caption
         prompt = "" if drops_prompt(config, position) else prompt
@@ -273,7 +283,9 @@ class _Example:
         def cut(height: int, width: int) -> np.ndarray:
             if not shown:
                 return np.zeros((0, height, width, 3), np.uint8)
-            return cut_out(subject, masks, height, width, window, quiet=True)[:, :, mirrored]
+            cutouts = cut_out(subject, masks, height, width, window, quiet=True)[:, :, mirrored]
+            cutouts[hidden] = BLACK
+            return cutouts
 
         return Batch(
             frames=np.stack([fit(frame, config.height, config.width, window) for frame in frames])[:, :, mirrored],
@@ -294,6 +306,14 @@ class _Example:
         ]
         new_frames, new_masks = zip(*changed, strict=True)
         return np.stack(new_frames), None if masks is None else np.stack(new_masks)
+
+
+def _hidden(frames: int, rng: np.random.Generator) -> Bool[np.ndarray, " frame"]:
+    """The frames that do not show the subject where `subjects` is "random"."""
+    probability = max(0.0, 2 * rng.random() - 1)
+    hidden = rng.random(frames) >= probability
+    hidden[0] = False
+    return hidden
 
 
 def _stream(config: LoaderConfig, tokenize: Tokenize) -> Any:

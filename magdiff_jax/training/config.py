@@ -158,6 +158,8 @@ class TrainConfig(Config):
         schedule: of the training's noise.
         sampling: schedule of the run's samples and of the model that is exported.
         min_snr_gamma: γ of min-SNR weighting (Hang et al. 2023); 0: all timesteps weigh the same.
+        timestep_shift: s of the training's timesteps s·t / (1 + (s - 1)·t) of t spread evenly (Esser et al. 2024, eq.
+            23): above 1 more of the noisy ones, which decide what a clip shows; 1: all alike.
         kl_weight: of the VAE's Kullback-Leibler term beside the sum of a picture's squared errors (Rombach et al. 2022,
             appendix G, and its released code).
         remat: compute each layer's activations again in the backward pass instead of keeping them.
@@ -179,6 +181,7 @@ class TrainConfig(Config):
     schedule: ScheduleConfig = field(default_factory=ScheduleConfig)
     sampling: ScheduleConfig = field(default_factory=ScheduleConfig)
     min_snr_gamma: float = 0.0
+    timestep_shift: float = 1.0
     kl_weight: float = 1e-6
     optimizer: OptimizerConfig = field(default_factory=OptimizerConfig)
     precision: PrecisionConfig = field(default_factory=PrecisionConfig)
@@ -193,6 +196,8 @@ class TrainConfig(Config):
         self._require_positive("steps", "batch_size", "accumulate", "log_every")
         self._require_number("seed", 0, 2**32 - 1)
         self._require_number("min_snr_gamma", 0)
+        self._require_number("timestep_shift", 0)
+        self._require("timestep_shift", self.timestep_shift > 0, "above 0")
         self._require_number("kl_weight", 0)
         sizes = [self.batch_size, *([self.images.batch_size] if self.images.share else [])]
         self._require("accumulate", not any(size % self.accumulate for size in sizes), f"a divisor of {sizes}")

@@ -119,6 +119,7 @@ class Diffusion:
         self.vae: Any = networks["vae"].config
         self._schedule: ScheduleConfig = config.schedule
         self._min_snr_gamma = config.min_snr_gamma
+        self._timestep_shift = config.timestep_shift
         self._remat = config.remat
 
     def encode(self, frozen: Leaves, inputs: Inputs) -> Encoded:
@@ -189,7 +190,7 @@ class Diffusion:
             params: all parameters of the U-Net and the resampler.
             encoded: the batch.
             seed: raw key of the run.
-            training: with dropout.
+            training: with dropout, and timesteps shifted.
 
         Returns:
             The weighted losses, and sums and counts of the unweighted ones by quarter of the timesteps.
@@ -197,7 +198,8 @@ class Diffusion:
         keys = example_keys(seed, encoded.positions)
         clean = self._draw(encoded.clips, keys, LATENTS)
         total = self._schedule.num_train_timesteps
-        timesteps = jax.vmap(lambda key: jax.random.randint(jax.random.fold_in(key, TIMESTEP), (), 0, total))(keys)
+        even = jax.vmap(lambda key: jax.random.uniform(jax.random.fold_in(key, TIMESTEP)))(keys)
+        timesteps = (shift(even, self._timestep_shift if training else 1.0) * total).astype(jnp.int32)
         alpha = jnp.asarray(alphas_cumprod(self._schedule), jnp.float32)[timesteps]
         drawn = noise.normal(keys, NOISE, clean.shape[1:])
         text = jnp.where(encoded.unprompted[:, None, None], constants.no_text, encoded.text)
@@ -255,6 +257,11 @@ class Diffusion:
         batch, frames = images.shape[:2]
         results = function(images.reshape(batch * frames, *images.shape[2:]))
         return [result.reshape(batch, frames, *result.shape[1:]) for result in results]
+
+
+def shift(times: Float[Array, " batch"], factor: float) -> Float[Array, " batch"]:
+    """Times of [0, 1) moved towards 1 by a factor above 1 (Esser et al. 2024, eq. 23); below 1 they stay."""
+    return jnp.minimum(factor * times / (1 + (factor - 1) * times), 1 - 2**-24)
 
 
 def min_snr_weight(alpha: Float[Array, " batch"], gamma: float, prediction_type: str) -> Losses:

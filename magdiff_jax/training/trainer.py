@@ -121,8 +121,7 @@ class Trainer:
     def abstract_inputs(self, images: bool = False) -> Inputs:
         """A batch as shapes that know where they lie; `images`: one of one-frame clips."""
         loader, rows = self.loader_config(images), meshes.over_batch(self.mesh)
-        frames = loader.frames
-        shown = {"none": 0, "first": 1, "all": frames}[loader.subjects]
+        frames, shown = loader.frames, loader.shown
 
         def array(kind: Any, *shape: int) -> Any:
             return jax.ShapeDtypeStruct((loader.batch_size, *shape), kind, sharding=rows)

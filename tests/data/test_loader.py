@@ -212,6 +212,27 @@ def test_subject_frames(make: Any) -> None:
     np.testing.assert_array_equal(shapes["all"].frames, shapes["none"].frames)
 
 
+def test_random_frames_show_the_subject_for_generation_and_editing(make: Any) -> None:
+    settings = {"batch_size": 100, "height": 16, "width": 16, "clip_crop": 16}
+    some, every = (take(make(subjects=name, **settings), 4) for name in ("random", "all"))
+    shown = []
+    for ours, whole in zip(some, every, strict=True):
+        assert ours.ids == whole.ids
+        np.testing.assert_array_equal(ours.frames, whole.frames)
+        visible = ours.subjects[-1].any(axis=(2, 3, 4))
+        for given, cutout in zip(
+            (*ours.subjects, ours.image_prompts), (*whole.subjects, whole.image_prompts), strict=True
+        ):
+            np.testing.assert_array_equal(given, np.where(visible[..., None, None, None], cutout, 0))
+        shown.append(visible)
+    visible = np.concatenate(shown)
+    assert visible[:, 0].all()
+    # Half of the examples, and of the others those whose two further frames both stay hidden by chance: 1/2 + 1/2 · 1/3.
+    first_alone = (visible.sum(axis=1) == 1).mean()
+    assert abs(first_alone - 2 / 3) < 4 * np.sqrt(2 / 9 / 400)
+    assert abs(visible.all(axis=1).mean() - 1 / 6) < 4 * np.sqrt(5 / 36 / 400)
+
+
 def test_without_sda_and_with_a_null_mask_the_subject_is_the_whole_frame(make: Any) -> None:
     (whole,) = take(make(sda=False, shuffle=False, batch_size=CLIPS), 1)
     (cut,) = take(make(shuffle=False, batch_size=CLIPS), 1)

@@ -1,9 +1,11 @@
 """The optimizer against PyTorch's AdamW and diffusers' learning rates."""
 
+import jax
 import jax.numpy as jnp
 import numpy as np
 import optax
 import pytest
+from jaxtyping import Array
 
 from magdiff_jax.training.optimizer import OptimizerConfig, learning_rate, make_optimizer, updates_taken
 
@@ -43,3 +45,36 @@ def test_update_is_pytorchs(clip_norm: float) -> None:
         ours = optax.apply_updates(ours, updates)
     np.testing.assert_allclose(ours["w"], theirs.detach().numpy(), rtol=2e-6, atol=1e-7)
     assert int(updates_taken(opt_state)) == 5
+
+
+def test_muons_first_update_is_pytorchs() -> None:
+    """PyTorch orthogonalizes in bfloat16, and from the second step on weighs the momentum a little differently."""
+    torch = pytest.importorskip("torch")
+    random = np.random.default_rng(0)
+    config = OptimizerConfig(name="muon", learning_rate=1e-2, warmup_steps=0, weight_decay=0.1)
+    for shape in [(24, 40), (40, 24)]:
+        start, grad = random.standard_normal((2, *shape)).astype(np.float32)
+        theirs = torch.nn.Parameter(torch.from_numpy(start.copy()))
+        theirs.grad = torch.from_numpy(grad.copy())
+        torch.optim.Muon([theirs], lr=1e-2, weight_decay=0.1, adjust_lr_fn="match_rms_adamw").step()
+        new = _step(config, {"w": jnp.asarray(start)}, {"w": jnp.asarray(grad)})["w"]
+        change = theirs.detach().numpy() - start
+        np.testing.assert_allclose(new - start, change, atol=0.02 * np.abs(change).max())
+
+
+def test_muon_takes_kernels_as_matrices_and_leaves_vectors_to_adam() -> None:
+    random = np.random.default_rng(0)
+    shapes = {"kernel": (3, 3, 4, 8), "bias": (8,)}
+    start, grads = ({name: random.standard_normal(shape) for name, shape in shapes.items()} for _ in range(2))
+    start, grads = (jax.tree.map(lambda leaf: jnp.asarray(leaf, jnp.float32), tree) for tree in (start, grads))
+    muon, adamw = (_step(OptimizerConfig(name=name, warmup_steps=0), start, grads) for name in ("muon", "adamw"))
+    np.testing.assert_array_equal(muon["bias"], adamw["bias"])
+    matrix = {"w": start["kernel"].reshape(36, 8)}, {"w": grads["kernel"].reshape(36, 8)}
+    flat = _step(OptimizerConfig(name="muon", warmup_steps=0), *matrix)
+    np.testing.assert_array_equal(muon["kernel"].reshape(36, 8), flat["w"])
+
+
+def _step(config: OptimizerConfig, params: dict[str, Array], grads: dict[str, Array]) -> dict[str, Array]:
+    optimizer = make_optimizer(config, 5)
+    updates, _ = optimizer.update(grads, optimizer.init(params), params)
+    return optax.apply_updates(params, updates)

@@ -113,6 +113,18 @@ def test_overfits_four_clips() -> None:
     assert np.mean(losses(metrics)[-5:]) < 0.05
 
 
+def test_shifted_timesteps_are_diffusers() -> None:
+    schedulers = pytest.importorskip("diffusers")
+    from magdiff_jax.training.diffusion import shift
+
+    theirs = schedulers.FlowMatchEulerDiscreteScheduler(num_train_timesteps=1000, shift=3.0).sigmas.numpy()[1:]
+    even = np.arange(999, 0, -1, dtype=np.float32) / 1000
+    np.testing.assert_allclose(shift(jnp.asarray(even), 3.0), theirs, rtol=1e-5)
+    # The largest number below one that is drawn must stay below it: its timestep is the last.
+    largest = jnp.asarray([1 - 2**-23], jnp.float32)
+    assert int((shift(largest, 3.0) * 1000).astype(jnp.int32)[0]) == 999
+
+
 def test_min_snr_weights_are_the_papers() -> None:
     from magdiff_jax.training.diffusion import min_snr_weight
 
