@@ -60,6 +60,7 @@ def get_config() -> ConfigDict:
             "sampling": {"zero_terminal_snr": False, "prediction_type": "epsilon"},
             "min_snr_gamma": 0.0,
             "timestep_shift": 1.0,
+            "subject_weight": 1.0,
             "kl_weight": 1e-6,
             "optimizer": {
                 "name": "adamw",

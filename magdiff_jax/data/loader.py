@@ -12,7 +12,7 @@ from itertools import repeat
 from typing import Any, Generic, Literal, NamedTuple, TypeVar
 
 import numpy as np
-from jaxtyping import Bool, Int, UInt8
+from jaxtyping import Bool, Float, Int, UInt8
 
 from magdiff_jax.config import Config, ConfigError
 from magdiff_jax.cutout import BLACK, CLIP_CROP, cut_out, level_sizes
@@ -20,7 +20,7 @@ from magdiff_jax.data.augment import AugmentConfig, augment_subject
 from magdiff_jax.data.clip import Clip
 from magdiff_jax.data.sources import open_source
 from magdiff_jax.data.transforms import choose_frames, choose_window
-from magdiff_jax.media.images import fit
+from magdiff_jax.media.images import Window, fit
 
 # Examples in the stream: more than anyone draws, and few enough for Grain's arithmetic on lengths.
 ENDLESS = 2**53
@@ -39,6 +39,7 @@ class Batch(NamedTuple):
         frames: the clips, [batch, frame, height, width, 3].
         subjects: HFA's cut-outs for each level of the pyramid, [batch, subject frame, level height, level width, 3].
         image_prompts: APA's cut-outs, [batch, subject frame, crop, crop, 3].
+        coverage: the subject's share of each latent's pixels, 0 … 1; [batch, 0, 0, 0] where it is not asked for.
         tokens: the prompts' ids, int32 [batch, token].
         positions: of the examples in the stream, int64 [batch]; the seeds of whatever else is random about them.
         ids: of the clips, `source/id`.
@@ -48,6 +49,7 @@ class Batch(NamedTuple):
     frames: UInt8[np.ndarray, "_batch _frame _height _width 3"]
     subjects: tuple[Images, ...]
     image_prompts: Images
+    coverage: Float[np.ndarray, "_batch _frame _row _column"]
     tokens: Int[np.ndarray, "_batch _token"]
     positions: Int[np.ndarray, " _batch"]
     ids: tuple[str, ...]
@@ -77,6 +79,7 @@ class LoaderConfig(Config):
         levels: HFA's pyramid in pixels of a 256-pixel video, the last one at the video's own size; empty: no HFA.
         latent_multiple: pixels of one latent; the levels' sizes are multiples of it.
         clip_crop: side of the square that APA's vision tower starts from, in pixels; 0: no APA.
+        coverage: say in which latents the subject is; nowhere where its mask is null.
         caption: which one is the prompt: "augmented" (with the label, supplement, section C) or "original".
         prompt_dropout: the probability that a prompt is left empty (supplement, section B).
         augment: of the subjects.
@@ -101,6 +104,7 @@ class LoaderConfig(Config):
     levels: tuple[int, ...] = (384, 320, 256)
     latent_multiple: int = 8
     clip_crop: int = CLIP_CROP
+    coverage: bool = False
     caption: Literal["augmented", "original"] = "augmented"
     prompt_dropout: float = 0.15
     augment: AugmentConfig = field(default_factory=AugmentConfig)
@@ -274,7 +278,7 @@ class _Example:
         subject = frames[:shown]
         if shown and change < config.augment.probability:
             subject, masks = self._augment(subject, masks, rng)
-        hidden = _hidden(shown, rng) if config.subjects == "random" else []
+        hidden = _hidden(shown, rng) if config.subjects == "random" else np.zeros(shown, bool)
 
         prompt = info.augmented_caption if config.caption == "augmented" else info.caption
         prompt = "" if drops_prompt(config, position) else prompt
@@ -291,11 +295,24 @@ class _Example:
             frames=np.stack([fit(frame, config.height, config.width, window) for frame in frames])[:, :, mirrored],
             subjects=tuple(cut(*size) for size in self._sizes),
             image_prompts=cut(config.clip_crop, config.clip_crop) if config.clip_crop else frames[:0, :0, :0],
+            coverage=self._coverage(clip, indices, window)[:, :, mirrored],
             tokens=self._tokenize([prompt])[0],
             positions=np.array(position, np.int64),
             ids=(f"{info.source}/{info.id}",),
             prompts=(prompt,),
         )
+
+    def _coverage(self, clip: Clip, indices: Sequence[int], window: Window) -> Float[np.ndarray, "_frame _row _column"]:
+        config = self._config
+        if not config.coverage:
+            return np.zeros((0, 0, 0), np.float32)
+        side = config.latent_multiple
+        rows, columns = config.height // side, config.width // side
+        masks = clip.masks(indices)
+        if masks is None:
+            return np.zeros((len(indices), rows, columns), np.float32)
+        fitted = np.stack([fit(mask, config.height, config.width, window) for mask in masks])
+        return fitted.reshape(-1, rows, side, columns, side).mean(axis=(2, 4), dtype=np.float32)
 
     def _augment(self, frames: np.ndarray, masks: np.ndarray | None, rng: np.random.Generator) -> tuple:
         """All frames of a subject change alike."""
@@ -336,6 +353,7 @@ def _batch(examples: Sequence[Batch]) -> Batch:
         frames=np.stack([example.frames for example in examples]),
         subjects=tuple(np.stack(level) for level in zip(*(example.subjects for example in examples), strict=True)),
         image_prompts=np.stack([example.image_prompts for example in examples]),
+        coverage=np.stack([example.coverage for example in examples]),
         tokens=np.stack([example.tokens for example in examples]),
         positions=np.stack([example.positions for example in examples]),
         ids=tuple(identifier for example in examples for identifier in example.ids),

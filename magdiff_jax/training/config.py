@@ -17,7 +17,7 @@ from magdiff_jax.training.optimizer import OptimizerConfig
 
 OBJECTIVES = ("diffusion", "vae", "clip")
 # Of the loader's settings, those that follow from the model.
-_DERIVED = {"batch_size", "levels", "latent_multiple"}
+_DERIVED = {"batch_size", "levels", "latent_multiple", "coverage"}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -160,6 +160,8 @@ class TrainConfig(Config):
         min_snr_gamma: γ of min-SNR weighting (Hang et al. 2023); 0: all timesteps weigh the same.
         timestep_shift: s of the training's timesteps s·t / (1 + (s - 1)·t) of t spread evenly (Esser et al. 2024, eq.
             23): above 1 more of the noisy ones, which decide what a clip shows; 1: all alike.
+        subject_weight: of the squared errors where the subject is, beside 1 where it is not; each clip's weights are
+            divided by their mean. 1: the paper's loss.
         kl_weight: of the VAE's Kullback-Leibler term beside the sum of a picture's squared errors (Rombach et al. 2022,
             appendix G, and its released code).
         remat: compute each layer's activations again in the backward pass instead of keeping them.
@@ -182,6 +184,7 @@ class TrainConfig(Config):
     sampling: ScheduleConfig = field(default_factory=ScheduleConfig)
     min_snr_gamma: float = 0.0
     timestep_shift: float = 1.0
+    subject_weight: float = 1.0
     kl_weight: float = 1e-6
     optimizer: OptimizerConfig = field(default_factory=OptimizerConfig)
     precision: PrecisionConfig = field(default_factory=PrecisionConfig)
@@ -198,6 +201,8 @@ class TrainConfig(Config):
         self._require_number("min_snr_gamma", 0)
         self._require_number("timestep_shift", 0)
         self._require("timestep_shift", self.timestep_shift > 0, "above 0")
+        self._require_number("subject_weight", 0)
+        self._require("subject_weight", self.subject_weight > 0, "above 0")
         self._require_number("kl_weight", 0)
         sizes = [self.batch_size, *([self.images.batch_size] if self.images.share else [])]
         self._require("accumulate", not any(size % self.accumulate for size in sizes), f"a divisor of {sizes}")
@@ -210,7 +215,7 @@ class TrainConfig(Config):
             if not isinstance(value, bool):
                 raise ConfigError(f"trainable: {pattern!r}: {value!r} must be True or False")
         if given := sorted(_DERIVED & set(self.data)):
-            raise ConfigError(f"data.{given[0]}: follows from batch_size and the model; leave it away")
+            raise ConfigError(f"data.{given[0]}: follows from other settings and the model; leave it away")
         if self.objective != "diffusion" and (self.images.share or self.cache):
             raise ConfigError(f"objective = {self.objective!r}: takes neither images.share nor cache")
         if self.objective == "clip" and self.accumulate > 1:

@@ -24,6 +24,8 @@ from magdiff_jax.training.config import TrainConfig
 
 Keys = Key[Array, " batch"]
 Pixels = UInt8[Array, "*batch height width 3"]
+# The subject's share of each latent, see `data.loader.Batch`.
+Coverage = Float[Array, "batch _frame _row _column"]
 Losses = Float[Array, " batch"]
 
 # Streams of an example's randomness; HFA's levels take those from SUBJECTS on.
@@ -39,6 +41,7 @@ class Inputs(NamedTuple):
     frames: UInt8[Array, "batch frame height width 3"]
     subjects: tuple[UInt8[Array, "batch shown _height _width 3"], ...]
     image_prompts: UInt8[Array, "batch shown crop crop 3"]
+    coverage: Coverage
     tokens: Int[Array, "batch token"]
     unprompted: Bool[Array, " batch"]
     positions: UInt32[Array, "batch 2"]
@@ -58,6 +61,7 @@ class Encoded(NamedTuple):
         clips: posterior of the frames' latents, [batch, frame, height, width, channel].
         subjects: of the subject's, for each level of HFA's pyramid, [batch, shown, …].
         vision: the vision tower's tokens of the image prompts; of shape [batch, 0, 0, 0] without APA.
+        coverage: see `Batch`.
         text: the prompts' tokens.
         unprompted: see `Inputs`; for these `Constants.no_text` is taken, whatever stands in `text`.
         positions: of the examples, see `Inputs`.
@@ -66,6 +70,7 @@ class Encoded(NamedTuple):
     clips: Posterior
     subjects: tuple[Posterior, ...]
     vision: Float[Array, "batch shown token width"]
+    coverage: Coverage
     text: Float[Array, "batch token channel"]
     unprompted: Bool[Array, " batch"]
     positions: UInt32[Array, "batch 2"]
@@ -88,7 +93,8 @@ class Constants(NamedTuple):
 def to_inputs(batch: Batch) -> Inputs:
     """A batch of the loader's, for the device: NumPy arrays yet."""
     unprompted = np.array([not prompt for prompt in batch.prompts])
-    arrays: Any = batch.frames, batch.subjects, batch.image_prompts, batch.tokens, unprompted, halves(batch.positions)
+    images = batch.frames, batch.subjects, batch.image_prompts
+    arrays: Any = *images, batch.coverage, batch.tokens, unprompted, halves(batch.positions)
     return Inputs(*arrays)
 
 
@@ -120,6 +126,7 @@ class Diffusion:
         self._schedule: ScheduleConfig = config.schedule
         self._min_snr_gamma = config.min_snr_gamma
         self._timestep_shift = config.timestep_shift
+        self._subject_weight = config.subject_weight
         self._remat = config.remat
 
     def encode(self, frozen: Leaves, inputs: Inputs) -> Encoded:
@@ -134,6 +141,7 @@ class Diffusion:
                 for level in inputs.subjects
             ),
             vision,
+            inputs.coverage,
             self._read(frozen, inputs.tokens),
             inputs.unprompted,
             inputs.positions,
@@ -190,7 +198,7 @@ class Diffusion:
             params: all parameters of the U-Net and the resampler.
             encoded: the batch.
             seed: raw key of the run.
-            training: with dropout, and timesteps shifted.
+            training: with dropout, timesteps shifted, and the subject weighted.
 
         Returns:
             The weighted losses, and sums and counts of the unweighted ones by quarter of the timesteps.
@@ -214,9 +222,13 @@ class Diffusion:
             dropout_keys=jax.vmap(lambda key: jax.random.fold_in(key, DROPOUT))(keys) if training else None,
         )
         target = drawn if self._schedule.prediction_type == "epsilon" else velocity(clean, drawn, alpha)
-        errors = jnp.square(prediction.astype(jnp.float32) - target).mean(axis=range(1, clean.ndim))
+        squared = jnp.square(prediction.astype(jnp.float32) - target)
+        errors = squared.mean(axis=range(1, clean.ndim))
         quarters = jax.nn.one_hot(timesteps * 4 // total, 4)
         metrics = {"quarter_sums": errors @ quarters, "quarter_counts": quarters.sum(axis=0)}
+        if training and self._subject_weight != 1:
+            weights = subject_weights(encoded.coverage, self._subject_weight)
+            errors = (squared * weights[..., None]).mean(axis=range(1, clean.ndim))
         return errors * min_snr_weight(alpha, self._min_snr_gamma, self._schedule.prediction_type), metrics
 
     def _draw(self, posterior: Posterior, keys: Keys, stream: int) -> Array:
@@ -262,6 +274,12 @@ class Diffusion:
 def shift(times: Float[Array, " batch"], factor: float) -> Float[Array, " batch"]:
     """Times of [0, 1) moved towards 1 by a factor above 1 (Esser et al. 2024, eq. 23); below 1 they stay."""
     return jnp.minimum(factor * times / (1 + (factor - 1) * times), 1 - 2**-24)
+
+
+def subject_weights(coverage: Coverage, weight: float) -> Coverage:
+    """Weights of a clip's squared errors, `weight` in the subject for 1 outside, of mean 1."""
+    weights = 1 + (weight - 1) * coverage
+    return weights / weights.mean(axis=(1, 2, 3), keepdims=True)
 
 
 def min_snr_weight(alpha: Float[Array, " batch"], gamma: float, prediction_type: str) -> Losses:

@@ -48,9 +48,15 @@ def make_state(
 def state_shardings(
     shapes: TrainState, optimizer: optax.GradientTransformation, params: dict[str, Any], everywhere: Any
 ) -> TrainState:
-    """Where a state's arrays lie: Adam's moments and the average beside their parameter, all else `everywhere`."""
+    """Where a state's arrays lie: moments and the average beside their parameter, all else `everywhere`."""
+    # Where a part of the optimizer leaves a parameter to another one, Muon to Adam, it keeps a MaskedNode.
     opt_state = optax.tree.map_params(
-        optimizer, lambda _, sharding: sharding, shapes.opt_state, params, transform_non_params=lambda _: everywhere
+        optimizer,
+        lambda leaf, sharding: leaf if isinstance(leaf, optax.MaskedNode) else sharding,
+        shapes.opt_state,
+        params,
+        transform_non_params=lambda _: everywhere,
+        is_leaf=lambda leaf: isinstance(leaf, optax.MaskedNode),
     )
     scalars = jax.tree.map(lambda _: everywhere, shapes)
     return scalars._replace(params=params, opt_state=opt_state, ema=params if shapes.ema else {})

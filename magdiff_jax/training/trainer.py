@@ -122,6 +122,8 @@ class Trainer:
         """A batch as shapes that know where they lie; `images`: one of one-frame clips."""
         loader, rows = self.loader_config(images), meshes.over_batch(self.mesh)
         frames, shown = loader.frames, loader.shown
+        side = loader.latent_multiple
+        coverage = (frames, loader.height // side, loader.width // side) if loader.coverage else (0, 0, 0)
 
         def array(kind: Any, *shape: int) -> Any:
             return jax.ShapeDtypeStruct((loader.batch_size, *shape), kind, sharding=rows)
@@ -130,6 +132,7 @@ class Trainer:
             array(jnp.uint8, frames, loader.height, loader.width, 3),
             tuple(array(jnp.uint8, shown, *size, 3) for size in self.level_sizes()),
             array(jnp.uint8, shown, loader.clip_crop, loader.clip_crop, 3),
+            array(jnp.float32, *coverage),
             array(jnp.int32, self.text_length),
             array(jnp.bool_),
             array(jnp.uint32, 2),
@@ -164,6 +167,7 @@ class Trainer:
             "batch_size": self.config.batch_size,
             "levels": unet.hfa_levels,
             "latent_multiple": vae.downscale,
+            "coverage": self.config.subject_weight != 1,
         }
         if not unet.apa:
             values["clip_crop"] = 0

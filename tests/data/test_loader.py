@@ -51,7 +51,7 @@ def assert_equal(one: list[Batch], other: list[Batch]) -> None:
     assert len(one) == len(other)
     for a, b in zip(one, other, strict=True):
         assert (a.ids, a.prompts) == (b.ids, b.prompts)
-        for name in ("frames", "image_prompts", "tokens", "positions"):
+        for name in ("frames", "image_prompts", "coverage", "tokens", "positions"):
             np.testing.assert_array_equal(getattr(a, name), getattr(b, name), err_msg=name)
         for x, y in zip(a.subjects, b.subjects, strict=True):
             np.testing.assert_array_equal(x, y)
@@ -64,7 +64,10 @@ def joined(parts: list[Batch]) -> Batch:
             np.concatenate([part.frames for part in parts]),
             tuple(map(np.concatenate, zip(*(p.subjects for p in parts), strict=True))),
         ),
-        *(np.concatenate([getattr(part, name) for part in parts]) for name in ("image_prompts", "tokens", "positions")),
+        *(
+            np.concatenate([getattr(part, name) for part in parts])
+            for name in ("image_prompts", "coverage", "tokens", "positions")
+        ),
         *(sum((getattr(part, name) for part in parts), ()) for name in ("ids", "prompts")),
     )
 
@@ -227,10 +230,31 @@ def test_random_frames_show_the_subject_for_generation_and_editing(make: Any) ->
         shown.append(visible)
     visible = np.concatenate(shown)
     assert visible[:, 0].all()
-    # Half of the examples, and of the others those whose two further frames both stay hidden by chance: 1/2 + 1/2 · 1/3.
+    # 1/2 of the examples and, of the others, those whose two further frames both stay hidden by chance: 1/2 · 1/3.
     first_alone = (visible.sum(axis=1) == 1).mean()
     assert abs(first_alone - 2 / 3) < 4 * np.sqrt(2 / 9 / 400)
     assert abs(visible.all(axis=1).mean() - 1 / 6) < 4 * np.sqrt(5 / 36 / 400)
+
+
+def test_coverage_is_the_subjects_share_of_each_latent(make: Any) -> None:
+    settings = {
+        "batch_size": CLIPS,
+        "shuffle": False,
+        "subjects": "all",
+        "height": 32,
+        "width": 32,
+        "latent_multiple": 8,
+    }
+    (batch,) = take(make(coverage=True, **settings), 1)
+    assert (batch.coverage.shape, batch.coverage.dtype) == ((CLIPS, 3, 4, 4), np.float32)
+    for identifier, coverage, cutout in zip(batch.ids, batch.coverage, batch.subjects[-1], strict=True):
+        visible = cutout.any(axis=-1).reshape(3, 4, 8, 4, 8).mean(axis=(2, 4))
+        if identifier == "real/04":  # its mask is null: the cut-out is the whole frame
+            assert not coverage.any()
+        else:
+            # Some pixels of a subject are black themselves.
+            assert (coverage >= visible).all()
+            assert coverage.sum() < 1.5 * visible.sum() + 1
 
 
 def test_without_sda_and_with_a_null_mask_the_subject_is_the_whole_frame(make: Any) -> None:

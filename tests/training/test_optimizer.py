@@ -8,6 +8,7 @@ import pytest
 from jaxtyping import Array
 
 from magdiff_jax.training.optimizer import OptimizerConfig, learning_rate, make_optimizer, updates_taken
+from magdiff_jax.training.state import make_state, state_shardings
 
 
 @pytest.mark.parametrize(("ours", "theirs"), [("constant", "constant_with_warmup"), ("cosine", "cosine")])
@@ -72,6 +73,18 @@ def test_muon_takes_kernels_as_matrices_and_leaves_vectors_to_adam() -> None:
     matrix = {"w": start["kernel"].reshape(36, 8)}, {"w": grads["kernel"].reshape(36, 8)}
     flat = _step(OptimizerConfig(name="muon", warmup_steps=0), *matrix)
     np.testing.assert_array_equal(muon["kernel"].reshape(36, 8), flat["w"])
+
+
+def test_moments_lie_beside_their_parameters() -> None:
+    params = {"kernel": jnp.zeros((3, 4)), "bias": jnp.zeros(4)}
+    for name in ("adamw", "muon"):
+        optimizer = make_optimizer(OptimizerConfig(name=name), 200)
+        shapes = jax.eval_shape(lambda optimizer=optimizer: make_state(params, optimizer, 0, 1.0, with_ema=True))
+        places = state_shardings(shapes, optimizer, {"kernel": "of the kernel", "bias": "of the bias"}, "everywhere")
+        assert jax.tree.structure(places) == jax.tree.structure(shapes)
+        expected = {(3, 4): "of the kernel", (4,): "of the bias"}
+        for place, leaf in zip(jax.tree.leaves(places), jax.tree.leaves(shapes), strict=True):
+            assert place == expected.get(leaf.shape, "everywhere")
 
 
 def _step(config: OptimizerConfig, params: dict[str, Array], grads: dict[str, Array]) -> dict[str, Array]:

@@ -74,6 +74,28 @@ def test_metrics_say_what_they_are(run: Run) -> None:
     assert metrics[0]["apa/image/up_blocks.0"] == pytest.approx(1.5)
 
 
+def test_the_subject_weighs_more_than_the_rest(run: Run) -> None:
+    weighted = make_run(trainable=PAPER, subject_weight=1e6)
+    coverage = np.asarray(weighted.encoded.coverage)
+    assert 0.01 < coverage.mean() < 0.9
+    assert set(np.unique(coverage)) >= {0.0, 1.0}
+
+    def loss(covered: Any) -> float:
+        encoded = weighted.encoded._replace(coverage=jnp.asarray(covered, jnp.float32))
+        state = jax.tree.map(jnp.copy, weighted.state)
+        return float(weighted.trainer.step(state, weighted.frozen, weighted.constants, encoded)[1]["loss"])
+
+    plain = losses(run.steps(1)[1])[0]
+    for everywhere_alike in (np.zeros_like(coverage), np.ones_like(coverage)):
+        assert loss(everywhere_alike) == pytest.approx(plain, rel=1e-5)
+    # So large a weight leaves the errors of the one half of the frames alone, and of the other.
+    first = np.zeros_like(coverage)
+    first[:, : coverage.shape[1] // 2] = 1
+    halves = loss(first), loss(1 - first)
+    assert np.mean(halves) == pytest.approx(plain, rel=1e-4)
+    assert abs(halves[0] - halves[1]) > 1e-3
+
+
 def test_overflow_in_float16_is_skipped_and_the_scale_recovers() -> None:
     precision = {"compute": "float16", "frozen": "float16", "loss_scale": 2.0**24, "growth_interval": 3}
     run = make_run(trainable=PAPER, precision=precision, optimizer={"warmup_steps": 0})
