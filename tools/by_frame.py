@@ -2,7 +2,8 @@
 """How much of its subject a model knows in each frame: what it makes of pure noise in one step, beside the truth.
 
 Prints, by frame, the mean squared error of the subject's pixels over their variance, of unseen subjects of EmojiMotion:
-0 is all, 1 no more than their mean colour. Generation is given the subject in frame 0, editing in all frames.
+0 is all, 1 no more than their mean colour. Generation is given the subject in frame 0, editing in all frames. The
+last line is what the VAE loses of the truth.
 """
 
 import argparse
@@ -22,6 +23,7 @@ def main(arguments: list[str]) -> None:
 
     runtime.prepare()
     from magdiff_jax import MagDiff
+    from magdiff_jax.conditioning import to_pixels
     from magdiff_jax.evaluation.cases import cases
 
     pipe = MagDiff.load(args.model)
@@ -31,9 +33,12 @@ def main(arguments: list[str]) -> None:
     masks = np.stack([clip.masks(every) for clip in clips])
     prompts = [clip.info.augmented_caption for clip in clips]
     once = {"steps": 1, "guidance_scale": 1.0}
+    mean, _ = pipe.vae(to_pixels(true.reshape(-1, *true.shape[2:])), method="encode")
+    latents = (mean * pipe.vae.config.scaling_factor).reshape(*true.shape[:2], *mean.shape[1:])
     made = {
         "generation": pipe.generate(prompts, list(true[:, 0]), list(masks[:, 0]), **once),
         "editing": pipe.edit(prompts, list(true), list(masks), **once),
+        "VAE": pipe.decode(latents),
     }
     variance = true[masks].astype(float).var(axis=0).mean()
     for task, frames in made.items():
