@@ -37,13 +37,20 @@ def test_recorded_figures(measured: dict[str, Any], recorded: dict[str, Any], ta
 
 def test_captions_decide_backgrounds_and_edits_follow_their_source(measured: dict[str, Any]) -> None:
     """What these weights have learnt; chance is 1 of 12 colours, 1 of 6 textures, 1 of 9 motions, 1 of 50 subjects."""
-    for task in ("generation", "swapped"):
+    for task in ("generation", "editing", "swapped"):
         assert measured[task]["colour"] > 0.8
         assert measured[task]["texture"] > 0.35
-    assert measured["generation"]["motion"] > 0.3
-    assert measured["generation"]["nearer/pixels"] > 0.65
-    assert measured["editing"]["motion"] > 0.8
-    assert measured["editing"]["identity/pixels"] > 0.4
+    assert measured["generation"]["motion"] > 0.6
+    assert measured["generation"]["nearer/pixels"] > 0.75
+    assert measured["editing"]["motion"] > 0.9
+    assert measured["editing"]["identity/pixels"] > 0.75
+    assert measured["editing"]["psnr"] > 15
+
+
+def test_another_picture_makes_another_subject(measured: dict[str, Any]) -> None:
+    """Though the caption, and with it the name, stays: what is made is more like the picture than other drawings are."""
+    assert measured["swapped"]["nearer/pixels"] > 0.57
+    assert measured["swapped"]["motion"] > 0.25
 
 
 def test_what_the_rules_of_the_paper_freeze_is_the_base_still() -> None:
