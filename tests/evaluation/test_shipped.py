@@ -48,7 +48,7 @@ def test_captions_decide_backgrounds_and_edits_follow_their_source(measured: dic
 
 
 def test_another_picture_makes_another_subject(measured: dict[str, Any]) -> None:
-    """Though the caption, and with it the name, stays: what is made is more like the picture than other drawings are."""
+    """Though the caption, and so the name, stays: what is made is more like the picture than other drawings are."""
     assert measured["swapped"]["nearer/pixels"] > 0.57
     assert measured["swapped"]["motion"] > 0.25
 
