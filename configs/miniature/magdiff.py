@@ -19,7 +19,7 @@ def get_config() -> ConfigDict:
     config.data.subjects = "random"
     # The less noisy half of the timesteps is learnt soon, and decides nothing about the subject and its motion.
     config.timestep_shift = 3.0
-    # The subject fills an eighth of a clip: so it has about half of the loss.
+    # The subject fills a sixth of a clip: so it has more than half of the weight.
     config.subject_weight = 8.0
     config.optimizer.update(name="muon", ema=0.99)
     return config
