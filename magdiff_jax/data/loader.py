@@ -274,7 +274,10 @@ class _Example:
         window = choose_window(info.height, info.width, config.height, config.width, config.crop, rng)
         frames = clip.frames(indices)
         shown = config.shown
-        masks = clip.masks(indices[:shown]) if config.sda and shown else None
+        needed = len(indices) if config.coverage else shown if config.sda else 0
+        masks = clip.masks(indices[:needed]) if needed else None
+        coverage = self._coverage(masks, window)
+        masks = masks[:shown] if masks is not None and config.sda else None
         subject = frames[:shown]
         if shown and change < config.augment.probability:
             subject, masks = self._augment(subject, masks, rng)
@@ -295,22 +298,23 @@ class _Example:
             frames=np.stack([fit(frame, config.height, config.width, window) for frame in frames])[:, :, mirrored],
             subjects=tuple(cut(*size) for size in self._sizes),
             image_prompts=cut(config.clip_crop, config.clip_crop) if config.clip_crop else frames[:0, :0, :0],
-            coverage=self._coverage(clip, indices, window)[:, :, mirrored],
+            coverage=coverage[:, :, mirrored],
             tokens=self._tokenize([prompt])[0],
             positions=np.array(position, np.int64),
             ids=(f"{info.source}/{info.id}",),
             prompts=(prompt,),
         )
 
-    def _coverage(self, clip: Clip, indices: Sequence[int], window: Window) -> Float[np.ndarray, "_frame _row _column"]:
+    def _coverage(
+        self, masks: Bool[np.ndarray, "_frame _height _width"] | None, window: Window
+    ) -> Float[np.ndarray, "_frame _row _column"]:
         config = self._config
         if not config.coverage:
             return np.zeros((0, 0, 0), np.float32)
         side = config.latent_multiple
         rows, columns = config.height // side, config.width // side
-        masks = clip.masks(indices)
         if masks is None:
-            return np.zeros((len(indices), rows, columns), np.float32)
+            return np.zeros((config.frames, rows, columns), np.float32)
         fitted = np.stack([fit(mask, config.height, config.width, window) for mask in masks])
         return fitted.reshape(-1, rows, side, columns, side).mean(axis=(2, 4), dtype=np.float32)
 

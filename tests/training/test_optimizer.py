@@ -1,4 +1,4 @@
-"""The optimizer against PyTorch's AdamW and diffusers' learning rates."""
+"""The optimizer against PyTorch's AdamW and Muon, and diffusers' learning rates."""
 
 import jax
 import jax.numpy as jnp
