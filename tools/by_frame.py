@@ -25,6 +25,7 @@ def main(arguments: list[str]) -> None:
     from magdiff_jax import MagDiff
     from magdiff_jax.conditioning import to_pixels
     from magdiff_jax.evaluation.cases import cases
+    from magdiff_jax.evaluation.scores import unexplained
 
     pipe = MagDiff.load(args.model)
     clips = [case.clip for case in cases(args.cases, pipe.config.resolution)]
@@ -40,11 +41,8 @@ def main(arguments: list[str]) -> None:
         "editing": pipe.edit(prompts, list(true), list(masks), **once),
         "VAE": pipe.decode(latents),
     }
-    variance = true[masks].astype(float).var(axis=0).mean()
     for task, frames in made.items():
-        errors = np.square(frames.astype(float) - true)
-        shares = [errors[:, frame][masks[:, frame]].mean() / variance for frame in every]
-        print(f"{task:10}", *(f"{share:.2f}" for share in shares))
+        print(f"{task:10}", *(f"{share:.2f}" for share in unexplained(frames, true, masks)))
 
 
 if __name__ == "__main__":

@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
+from jaxtyping import Bool, Float, UInt8
 
 from magdiff_jax.data.clip import Frames, Masks
 from magdiff_jax.data.emoji.drawings import Drawings
@@ -65,6 +66,21 @@ def psnr(frames: Frames, truth: Frames, masks: Masks) -> float:
     """Peak signal-to-noise ratio inside the masks of all frames, in decibels; 59 for equal pictures."""
     differences = frames[masks].astype(np.float32) - truth[masks].astype(np.float32)
     return 10 * math.log10(255**2 / max(float((differences**2).mean()), _ROUNDING))
+
+
+def unexplained(
+    frames: UInt8[np.ndarray, "clip frame height width 3"],
+    truth: UInt8[np.ndarray, "clip frame height width 3"],
+    masks: Bool[np.ndarray, "clip frame height width"],
+) -> Float[np.ndarray, "frame"]:
+    """By frame, of many clips: the mean squared error of the subjects' pixels over the variance of all their pixels.
+
+    0 for equal clips; over all frames 1 for no more than the subjects' mean colour (1 - R²).
+    """
+    errors = np.square(frames.astype(np.float32) - truth)
+    variance = truth[masks].astype(np.float64).var(axis=0).mean()
+    every = range(frames.shape[1])
+    return np.array([errors[:, frame][masks[:, frame]].mean(dtype=np.float64) / variance for frame in every])
 
 
 def track_error(track: Track, truth: Track) -> float:

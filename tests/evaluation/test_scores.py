@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from magdiff_jax.evaluation.cases import Case, cases
-from magdiff_jax.evaluation.scores import Score, score_edit, score_generation
+from magdiff_jax.evaluation.scores import Score, score_edit, score_generation, unexplained
 from magdiff_jax.evaluation.summary import summarise
 from tests.evaluation.corruptions import blotch, blur, coarsen, fade, mild, noise, replace
 
@@ -67,6 +67,19 @@ def test_other_clips_are_as_right_as_chance() -> None:
     for name, chance in CHANCE.items():
         # Three standard deviations; neighbours avoid each other's motions, so that it may be less.
         assert figures[name] <= chance + 3 * np.sqrt(chance * (1 - chance) / len(some)), (name, figures)
+
+
+def test_the_mean_colour_explains_nothing_and_the_truth_everything() -> None:
+    some = cases(6, 32)
+    frames = np.stack([truth(case) for case in some])
+    masks = np.stack([case.clip.masks(ALL) for case in some])
+    assert unexplained(frames, frames, masks).tolist() == [0] * 8
+    flat = np.broadcast_to(frames[masks].mean(axis=0).round().astype(np.uint8), frames.shape)
+    by_frame = unexplained(flat, frames, masks)
+    assert np.average(by_frame, weights=masks.sum(axis=(0, 2, 3))) == pytest.approx(1, abs=1e-3)
+    last = frames.copy()
+    last[:, 7] = flat[:, 7]  # the subject is lost in the last frame alone
+    assert unexplained(last, frames, masks).tolist() == [*[0] * 7, by_frame[7]]
 
 
 def test_an_empty_clip_has_no_subject() -> None:
