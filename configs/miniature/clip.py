@@ -17,7 +17,7 @@ def get_config() -> ConfigDict:
     config.trainable = ((r"^(text_encoder|vision)/", True), ("rest", False))
     # Dropped prompts would be pairs that belong to nothing.
     config.data.update(prompt_dropout=0.0, frames=1, stride=1)
-    config.optimizer.learning_rate = 1e-3
+    config.optimizer.update(name="adamw", learning_rate=1e-3)
     config.validation.every = 200
     config.validation.batches = 2
     return config

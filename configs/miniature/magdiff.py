@@ -12,14 +12,12 @@ from configs.miniature import base, vae
 def get_config() -> ConfigDict:
     config = base.get_config()
     config.start = {"folder": "runs/miniature/base/model", "networks": {"unet": vae.UNET}, "tokenizer": ""}
-    config.steps = 10_000
+    config.steps = 15_000
     config.images.share = 0.1
     config.trainable = magdiff_sd21_256.TRAINABLE
     # Editing learns to copy each frame's cut-out, generation to carry it on; the clips between show the way.
     config.data.subjects = "random"
-    # The less noisy half of the timesteps is learnt soon, and decides nothing about the subject and its motion.
-    config.timestep_shift = 3.0
     # The subject fills a sixth of a clip: so it has more than half of the weight.
     config.subject_weight = 8.0
-    config.optimizer.update(name="muon", ema=0.99)
+    config.optimizer.ema = 0.99
     return config

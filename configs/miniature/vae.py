@@ -44,6 +44,9 @@ NETWORKS = {
 
 def get_config() -> ConfigDict:
     config = small_vae.get_config()
-    config.steps = 10_000
+    config.steps = 20_000
+    # So many channels need not be wide.
+    config.kl_weight = 1e-3
+    config.optimizer.name = "muon"
     config.start.networks = NETWORKS
     return config
