@@ -40,16 +40,19 @@ def test_captions_decide_backgrounds_and_edits_follow_their_source(measured: dic
     for task in ("generation", "editing", "swapped"):
         assert measured[task]["colour"] > 0.8
         assert measured[task]["texture"] > 0.35
-    assert measured["generation"]["motion"] > 0.6
-    assert measured["generation"]["nearer/pixels"] > 0.75
+    assert measured["generation"]["motion"] > 0.75
+    assert measured["generation"]["nearer/pixels"] > 0.85
     assert measured["editing"]["motion"] > 0.9
-    assert measured["editing"]["identity/pixels"] > 0.75
-    assert measured["editing"]["psnr"] > 15
+    assert measured["editing"]["identity/pixels"] > 0.85
+    assert measured["editing"]["psnr"] > 16
 
 
 def test_another_picture_makes_another_subject(measured: dict[str, Any]) -> None:
-    """Though the caption, and so the name, stays: what is made is more like the picture than other drawings are."""
-    assert measured["swapped"]["nearer/pixels"] > 0.57
+    """Though the caption, and so the name, stays: what is made is more like the picture than other drawings are, and than
+    the drawing that bears the name.
+    """
+    assert measured["swapped"]["nearer/pixels"] > 0.62
+    assert measured["swapped"]["shown"] > 0.6
     assert measured["swapped"]["motion"] > 0.25
 
 
