@@ -48,8 +48,8 @@ def test_captions_decide_backgrounds_and_edits_follow_their_source(measured: dic
 
 
 def test_another_picture_makes_another_subject(measured: dict[str, Any]) -> None:
-    """Though the caption, and so the name, stays: what is made is more like the picture than other drawings are, and than
-    the drawing that bears the name.
+    """Though the caption, and so the name, stays: what is made is more like the picture than other drawings are, that
+    which bears the name among them.
     """
     assert measured["swapped"]["nearer/pixels"] > 0.62
     assert measured["swapped"]["shown"] > 0.6
