@@ -9,7 +9,7 @@ from ml_collections import ConfigDict
 
 from configs import small, small_vae
 
-# With 6, a third of the subjects' variance and most of a fine texture was lost on the way there and back.
+# With 6, a fifth of the subjects' variance was lost on the way there and back (docs/ablation.md); now a twentieth is.
 LATENT_CHANNELS = 12
 UNET = {
     **small.NETWORKS["unet"],
@@ -45,7 +45,7 @@ NETWORKS = {
 def get_config() -> ConfigDict:
     config = small_vae.get_config()
     config.steps = 20_000
-    # So many channels need not be wide.
+    # This denoiser leaves less to forgive than that of configs/small.py.
     config.kl_weight = 1e-3
     config.optimizer.name = "muon"
     config.start.networks = NETWORKS

@@ -1,4 +1,4 @@
-"""One clip that a model made beside the truth of its case."""
+"""What a model made beside the truth."""
 
 import math
 from collections.abc import Sequence
@@ -75,7 +75,8 @@ def unexplained(
 ) -> Float[np.ndarray, "frame"]:
     """By frame, of many clips: the mean squared error of the subjects' pixels over the variance of all their pixels.
 
-    0 for equal clips; over all frames 1 for no more than the subjects' mean colour (1 - R²).
+    0 for equal clips; over all frames 1 for no more than the subjects' mean colour: the fraction of variance
+    unexplained, 1 - R².
     """
     errors = np.square(frames.astype(np.float32) - truth)
     variance = truth[masks].astype(np.float64).var(axis=0).mean()
