@@ -207,7 +207,8 @@ def _write_mp4(path: Path, frames: UInt8[np.ndarray, "frame height width 3"], fp
     frames = np.pad(frames, ((0, 0), (0, frames.shape[1] % 2), (0, frames.shape[2] % 2), (0, 0)), mode="edge")
     with av.open(str(path), "w", format="mp4", options={"movflags": "+faststart"}) as container:
         rate = Fraction(fps).limit_denominator(1001)
-        stream = container.add_stream("libx264", rate=rate, options={"crf": "12"})
+        # One thread: with more, the file's bytes would depend on how many cores there are.
+        stream = container.add_stream("libx264", rate=rate, options={"crf": "12", "threads": "1"})
         stream.height, stream.width = frames.shape[1:3]
         stream.pix_fmt = "yuv420p"
         # Said outright, since players guess from the size when it is left open.

@@ -1,3 +1,4 @@
+import os
 import resource
 from contextlib import contextmanager
 
@@ -211,6 +212,18 @@ def test_mp4_plays_anywhere_and_keeps_colours(tmp_path):
     assert data.index(b"moov") < data.index(b"mdat")
     middles = read_video(tmp_path / "a.mp4", 2).frames[:, 32, 8::16]
     np.testing.assert_allclose(middles, np.stack([colours, colours]), atol=3)
+
+
+@pytest.mark.skipif(os.cpu_count() == 1, reason="one core")
+def test_mp4_is_the_same_on_any_number_of_cores(tmp_path, carphone):
+    write_video(tmp_path / "all.mp4", carphone[:8], 8.0)
+    cores = os.sched_getaffinity(0)
+    os.sched_setaffinity(0, {min(cores)})
+    try:
+        write_video(tmp_path / "one.mp4", carphone[:8], 8.0)
+    finally:
+        os.sched_setaffinity(0, cores)
+    assert (tmp_path / "one.mp4").read_bytes() == (tmp_path / "all.mp4").read_bytes()
 
 
 @pytest.mark.parametrize(("fps", "read"), [(8.0, 8.0), (12.5, 12.5), (1000.0, 50.0)])
