@@ -18,6 +18,7 @@ from PIL import Image
 
 from magdiff_jax.commands import call, run
 from magdiff_jax.errors import UserError
+from magdiff_jax.evaluation import GUIDANCE_SCALE, STEPS
 
 DRAWING = "face with spiral eyes"
 PROMPT = f"a {DRAWING} moves to the right over a blue striped background, {DRAWING}"
@@ -25,7 +26,7 @@ PLACE = "0.3,0.5,0.45"
 # Of the split "edit": a clip of "test", with another background in its caption.
 CLIP = 31
 # Steps and guidance are those of the figures in the model's card.
-SETTINGS = ("--steps", "25", "--guidance", "3", "--enlarge", "8", "--sheet", "--overwrite")
+SETTINGS = ("--steps", STEPS, "--guidance", GUIDANCE_SCALE, "--enlarge", "8", "--sheet", "--overwrite")
 
 
 def main(arguments: list[str]) -> None:

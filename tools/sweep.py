@@ -12,9 +12,9 @@ from magdiff_jax.evaluation.comparison import comparison
 
 # The first row is what the others differ from: the suite's own settings. A case's seed is --seed and its number.
 SETTINGS = {
-    "guidance 3, 25 steps, seeds from 0": {},
+    "guidance 2, 25 steps, seeds from 0": {},
     "guidance 1": {"guidance-scale": 1},
-    "guidance 2": {"guidance-scale": 2},
+    "guidance 3": {"guidance-scale": 3},
     "guidance 5": {"guidance-scale": 5},
     "guidance 7.5": {"guidance-scale": 7.5},
     "10 steps": {"steps": 10},

@@ -21,8 +21,8 @@ def get_config() -> ConfigDict:
     config.objective = "diffusion"
     config.steps = 10_000
     config.batch_size = 8
-    # Two fifths of the steps take single frames: as much work as clips, of eight times as many subjects.
-    config.images = {"share": 0.4, "sources": (small.emoji_motion("train", 100_000),), "batch_size": 64}
+    # Most steps take single frames: as much work as clips, of eight times as many subjects and backgrounds.
+    config.images = {"share": 0.7, "sources": (small.emoji_motion("train", 100_000),), "batch_size": 64}
     networks = {"unet": UNET, "vae": VAE, "text_encoder": TEXT_ENCODER}
     config.start = {"folder": "runs/miniature/clip/model", "networks": networks, "tokenizer": ""}
     config.trainable = ((r"^unet/", True), ("rest", False))

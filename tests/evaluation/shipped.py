@@ -11,7 +11,9 @@ import tempfile
 from pathlib import Path
 from typing import Any
 
-CASES, STEPS, GUIDANCE = "20", "25", "3"
+from magdiff_jax.evaluation import GUIDANCE_SCALE, STEPS
+
+CASES, SAMPLED = "20", (str(STEPS), str(GUIDANCE_SCALE))
 ROOT = Path(__file__).parents[2]
 
 
@@ -24,14 +26,14 @@ def run(*command: str) -> str:
 
 def measure(folder: Path) -> dict[str, Any]:
     """Mean figures by task, and the model's fingerprint."""
-    settings = ("--cases", CASES, "--batch", CASES, "--steps", STEPS, "--guidance-scale", GUIDANCE)
-    run("-m", "magdiff_jax.evaluate", "--suite", "miniature", *settings, "--out", str(folder / "results"))
+    given = ("--cases", CASES, "--batch", CASES, "--out", str(folder / "results"))
+    run("-m", "magdiff_jax.evaluate", "--suite", "miniature", *given)
     results = json.loads((folder / "results/results.json").read_text())
     tasks = {
         task: {figure["name"]: figure["mean"] for figure in results[task]["figures"]}
         for task in ("generation", "editing")
     }
-    swapped = json.loads(run("tests/evaluation/swapped.py", CASES, STEPS, GUIDANCE))
+    swapped = json.loads(run("tests/evaluation/swapped.py", CASES, *SAMPLED))
     return {"model": results["model"], **tasks, "swapped": swapped}
 
 
