@@ -56,8 +56,11 @@ def finish(*processes: subprocess.Popen, status: int = 0) -> list[str]:
 
 
 def overwrite_64_bytes(folder: Path) -> None:
-    """In eight places of a checkpoint's largest file, which also holds what was written and then replaced."""
-    path = max((path for path in folder.rglob("*") if path.is_file()), key=lambda path: path.stat().st_size)
+    """In eight places of a checkpoint's largest file of arrays, which also holds what was written and then replaced.
+
+    What Orbax notes beside them can be larger, and is not read.
+    """
+    path = max(folder.rglob("d/*"), key=lambda path: path.stat().st_size)
     with path.open("r+b") as file:
         for place in range(1, 9):
             file.seek(path.stat().st_size * place // 9)
