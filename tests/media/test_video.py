@@ -214,7 +214,6 @@ def test_mp4_plays_anywhere_and_keeps_colours(tmp_path):
     np.testing.assert_allclose(middles, np.stack([colours, colours]), atol=3)
 
 
-@pytest.mark.skipif(os.cpu_count() == 1, reason="one core")
 def test_mp4_is_the_same_on_any_number_of_cores(tmp_path, carphone):
     write_video(tmp_path / "all.mp4", carphone[:8], 8.0)
     cores = os.sched_getaffinity(0)
