@@ -42,14 +42,13 @@ def main(arguments: list[str]) -> None:
     text = pipe.encode_prompts([clip.info.augmented_caption for clip in clips])
     shape, keys = Shape(*true.shape[1:4]), noise.seed_keys(range(len(clips)))
     once = Settings(steps=1, guidance_scale=1.0)
+    noisy = pipe.start_latents(shape, keys, once)
 
     def encode(frames: np.ndarray, masks: np.ndarray) -> Subject:
         return pipe.encode_subjects(list(zip(frames, masks, strict=True)), shape, keys)
 
     def make(subject: Subject) -> np.ndarray:
-        start = pipe.start_latents(shape, keys, once)
-        (latents,) = pipe.sample(text, text, subject, start, keys, once, progress=False)
-        return pipe.decode(latents)
+        return pipe.decode(*pipe.sample(text, text, subject, noisy, keys, once, progress=False))
 
     first = encode(true[:, :1], masks[:, :1])
     black = encode(np.full_like(true[:, :1], BLACK), masks[:, :1])
