@@ -51,6 +51,9 @@ def test_results_a_table_and_pictures(model: Path, tmp_path: Path, capsys: pytes
     text = (out / "table.txt").read_text()
     assert text in capsys.readouterr().out
     assert "editing, 3 cases" in text
+    # What the captions asked for, each by itself.
+    headers = [line.split()[:3] for line in text.splitlines()]
+    assert headers.count(["motion", "cases", "motion"]) == headers.count(["texture", "cases", "texture"]) == 2
 
     with pytest.raises(UserError, match="add --overwrite"):
         run(model, out)

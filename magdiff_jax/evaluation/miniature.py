@@ -14,11 +14,12 @@ from magdiff_jax.evaluation.cases import Case, cases
 from magdiff_jax.evaluation.identity import PIXELS, Look
 from magdiff_jax.evaluation.scores import Score, score_edit, score_generation
 from magdiff_jax.evaluation.sheet import Shown
-from magdiff_jax.evaluation.summary import summarise, table
+from magdiff_jax.evaluation.summary import summarise, table, table_by_asked
 from magdiff_jax.pipeline import MagDiff, takes_subjects
 
 FRAMES = 8
 SHOWN = 12
+_BY_ASKED = {"motion": ("motion", "identity/pixels"), "texture": ("texture",)}
 
 
 class Result(NamedTuple):
@@ -69,9 +70,11 @@ def clip_look(pipe: MagDiff) -> Look:
 
 
 def tables(results: Mapping[str, Result]) -> Iterator[str]:
-    """A table for each task."""
+    """For each task a table of all figures, and what becomes of each motion and texture."""
     for name, result in results.items():
         yield table(name, summarise(result.scores))
+        for what, metrics in _BY_ASKED.items():
+            yield table_by_asked(what, metrics, result.scores)
 
 
 def to_json(results: Mapping[str, Result]) -> dict[str, Any]:

@@ -1,4 +1,4 @@
-"""Means over the cases, with their intervals, as a table for people."""
+"""Means over the cases, with their intervals, as tables for people."""
 
 from collections.abc import Sequence
 from typing import NamedTuple
@@ -73,7 +73,28 @@ def table(title: str, figures: Sequence[Figure]) -> str:
                 "" if chance is None else f"{chance:.3f}",
             )
         )
-    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
     cases = f"{figures[0].cases} cases" if figures else "no cases"
-    lines = ["  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in rows]
-    return "\n".join([f"{title}, {cases}", *lines])
+    return "\n".join([f"{title}, {cases}", *_aligned(rows)])
+
+
+def table_by_asked(what: str, metrics: Sequence[str], scores: Sequence[Score]) -> str:
+    """Lines of text: for each value that captions ask for, the number of cases and the means of some metrics.
+
+    Args:
+        what: a key of the scores' `asked`, as "motion".
+        metrics: names of figures of the scores.
+        scores: of one task.
+    """
+    asked: dict[str, list[Score]] = {}
+    for score in scores:
+        asked.setdefault(score.asked[what], []).append(score)
+    rows = [(what, "cases", *metrics)]
+    for value, those in sorted(asked.items()):
+        means = [np.mean([score.figures[metric] for score in those]) for metric in metrics]
+        rows.append((value, str(len(those)), *[f"{mean:.3f}" for mean in means]))
+    return "\n".join(_aligned(rows))
+
+
+def _aligned(rows: Sequence[Sequence[str]]) -> list[str]:
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    return ["  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in rows]

@@ -5,8 +5,8 @@ import json
 import numpy as np
 
 from magdiff_jax.evaluation.cases import cases
-from magdiff_jax.evaluation.scores import score_edit
-from magdiff_jax.evaluation.summary import bootstrap, summarise, table
+from magdiff_jax.evaluation.scores import score_edit, score_generation
+from magdiff_jax.evaluation.summary import bootstrap, summarise, table, table_by_asked
 
 
 def test_the_interval_holds_the_mean_as_often_as_it_says() -> None:
@@ -32,3 +32,18 @@ def test_scores_are_json_and_make_a_table() -> None:
     assert next(figure.mean for figure in figures if figure.name == "colour") == 0
     assert summarise([]) == []
     assert table("nothing", []).startswith("nothing, no cases")
+
+
+def test_what_is_asked_has_its_own_means() -> None:
+    """The truth of all cases but the first, whose clip is another's: its motion alone goes down."""
+    every = cases(18, 32)
+    clips = [case.clip.frames(range(8)) for case in every]
+    other = next(i for i, case in enumerate(every) if case.clip.sample.path.motion != every[0].clip.sample.path.motion)
+    scores = [score_generation(case, clip) for case, clip in zip(every, [clips[other], *clips[1:]], strict=True)]
+    header, *lines = table_by_asked("motion", ("motion", "identity/pixels"), scores).splitlines()
+    assert header.split() == ["motion", "cases", "motion", "identity/pixels"]
+    assert sum(int(line.split()[1]) for line in lines) == 18
+    means = {line.split()[0]: float(line.split()[2]) for line in lines}
+    wrong = means.pop(every[0].clip.sample.path.motion)
+    assert wrong < 1
+    assert set(means.values()) == {1.0}
