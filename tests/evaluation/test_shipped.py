@@ -39,13 +39,13 @@ def test_captions_decide_backgrounds_and_edits_follow_their_source(measured: dic
     """What these weights have learnt; chance is 1 of 12 colours, 1 of 6 textures, 1 of 9 motions, 1 of 50 subjects."""
     for task in ("generation", "editing", "swapped"):
         assert measured[task]["colour"] > 0.8
-        assert measured[task]["texture"] > 0.5
+        assert measured[task]["texture"] > 0.65
     assert measured["generation"]["motion"] > 0.75
     assert measured["generation"]["nearer/pixels"] > 0.88
-    assert measured["generation"]["identity/pixels"] > 0.4
+    assert measured["generation"]["identity/pixels"] > 0.5
     assert measured["editing"]["motion"] > 0.9
     assert measured["editing"]["identity/pixels"] > 0.9
-    assert measured["editing"]["psnr"] > 17
+    assert measured["editing"]["psnr"] > 17.5
 
 
 def test_another_picture_makes_another_subject(measured: dict[str, Any]) -> None:
