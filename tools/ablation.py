@@ -12,7 +12,7 @@ import numpy as np
 
 from magdiff_jax.commands import call, run
 from magdiff_jax.evaluation import GUIDANCE_SCALE, STEPS
-from magdiff_jax.evaluation.comparison import comparison
+from magdiff_jax.evaluation.comparison import comparison, differences
 from magdiff_jax.evaluation.sheet import Shown, sheet
 from magdiff_jax.media.images import write_image
 
@@ -44,7 +44,7 @@ def main(arguments: list[str]) -> None:
             call("magdiff_jax.evaluate", "--suite", "miniature", "--model", folder / "model", *measured)
     done = [name for name in VARIANTS if (args.out / name / "evaluation").exists()]
     folders = {VARIANTS[name]: args.out / name / "evaluation" for name in done}
-    (args.out / "table.md").write_text(comparison(folders), encoding="utf-8")
+    (args.out / "table.md").write_text(f"{comparison(folders)}\n{differences(folders)}", encoding="utf-8")
     write_image(args.out / "ablation.png", sheet(shown(args.out, done)))
     print(f"{args.out}: table.md, ablation.png")
 

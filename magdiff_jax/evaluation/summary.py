@@ -7,10 +7,10 @@ import numpy as np
 
 from magdiff_jax.data.emoji.backgrounds import COLOURS, TEXTURES
 from magdiff_jax.data.emoji.motions import MOTIONS
+from magdiff_jax.evaluation.bootstrap import bootstrap
 from magdiff_jax.evaluation.cases import REFERENCES
 from magdiff_jax.evaluation.scores import Score
 
-_RESAMPLES = 2000
 _CHANCE = {
     "identity": 1 / REFERENCES,
     "nearer": 0.5,
@@ -44,20 +44,6 @@ def summarise(scores: Sequence[Score]) -> list[Figure]:
     names = list(scores[0].figures) if scores else []
     values = {name: np.array([score.figures[name] for score in scores]) for name in names}
     return [Figure(name, float(v.mean()), *bootstrap(v), len(v)) for name, v in values.items()]
-
-
-def bootstrap(values: np.ndarray, level: float = 0.95, seed: int = 0) -> tuple[float, float]:
-    """The interval of a mean, by the percentiles of resampled means (Efron & Tibshirani 1993, chapter 13).
-
-    Args:
-        values: [n], of independent cases.
-        level: the interval's share of the resampled means.
-        seed: of the resampling.
-    """
-    random = np.random.default_rng(seed)
-    means = values[random.integers(0, len(values), (_RESAMPLES, len(values)))].mean(axis=1)
-    low, high = np.quantile(means, [(1 - level) / 2, (1 + level) / 2])
-    return float(low), float(high)
 
 
 def table(title: str, figures: Sequence[Figure]) -> str:

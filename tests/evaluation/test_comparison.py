@@ -6,9 +6,9 @@ from pathlib import Path
 import numpy as np
 
 from magdiff_jax.evaluation.cases import cases
-from magdiff_jax.evaluation.comparison import COLUMNS, comparison
+from magdiff_jax.evaluation.comparison import COLUMNS, comparison, differences
 from magdiff_jax.evaluation.miniature import Result, to_json
-from magdiff_jax.evaluation.scores import score_edit, score_generation
+from magdiff_jax.evaluation.scores import Score, score_edit, score_generation
 from magdiff_jax.evaluation.sheet import Shown, sheet
 
 
@@ -16,9 +16,8 @@ def test_a_row_for_each_result_and_nothing_where_a_model_edits_nothing(tmp_path:
     asked = cases(4, 64)
     generated = Result([score_generation(case, case.clip.frames(range(8))) for case in asked], [])
     edited = Result([score_edit(case, case.edit.frames(range(8))) for case in asked], [])
-    for name, results in (("both", {"generation": generated, "editing": edited}), ("text", {"generation": generated})):
-        (tmp_path / name).mkdir()
-        (tmp_path / name / "results.json").write_text(json.dumps(to_json(results)))
+    write(tmp_path / "both", {"generation": generated, "editing": edited})
+    write(tmp_path / "text", {"generation": generated})
     text = comparison({"MagDiff": tmp_path / "both", "text alone": tmp_path / "text"})
     generation, editing = ([cells(line) for line in part.splitlines()] for part in text.split("\n\n"))
     for task, rows in (("generation", generation), ("editing", editing)):
@@ -32,6 +31,38 @@ def test_a_row_for_each_result_and_nothing_where_a_model_edits_nothing(tmp_path:
     assert edits["editing"] == "MagDiff"
     assert edits["colour"] == "1.00 (1.00 to 1.00)"
     assert edits["track error, px"] == "0.00 (0.00 to 0.00)"
+
+
+def test_each_case_is_compared_with_itself(tmp_path: Path) -> None:
+    """Cases differ among themselves by far more than the results do: pairs tell the results apart all the same."""
+    random = np.random.default_rng(0)
+    true = [score_generation(case, case.clip.frames(range(8))) for case in cases(9, 32)]
+    first = [with_consistency(score, value) for score, value in zip(true, random.random(9), strict=True)]
+    higher = [with_consistency(score, score.figures["consistency/pixels"] + 0.1) for score in first]
+    unsure = [with_consistency(score, random.random()) for score in first]
+    # In another order, and one motion of nine is wrong.
+    wrong = [first[0]._replace(figures={**first[0].figures, "motion": 0.0}), *first[1:]][::-1]
+    written = {"MagDiff": first, "higher": higher[::-1], "unsure": unsure, "wrong": wrong}
+    for name, scores in written.items():
+        write(tmp_path / name, {"generation": Result(scores, [])})
+    text = differences({name: tmp_path / name for name in written})
+    heading, _, *lines = (cells(line) for line in text.splitlines())
+    assert heading[0] == "generation, less MagDiff"
+    rows = {row[0]: dict(zip(heading[1:], row[1:], strict=True)) for row in lines}
+    assert list(rows) == ["higher", "unsure", "wrong"]
+    assert rows["higher"]["consistency"] == "**+0.10 (+0.10 to +0.10)**"
+    assert rows["higher"]["motion"] == rows["wrong"]["consistency"] == "+0.00 (+0.00 to +0.00)"
+    assert rows["wrong"]["motion"] == "-0.11 (-0.33 to +0.00)"
+    assert "**" not in rows["unsure"]["consistency"]
+
+
+def with_consistency(score: Score, value: float) -> Score:
+    return score._replace(figures={**score.figures, "consistency/pixels": value})
+
+
+def write(folder: Path, results: dict[str, Result]) -> None:
+    folder.mkdir()
+    (folder / "results.json").write_text(json.dumps(to_json(results)))
 
 
 def cells(line: str) -> list[str]:

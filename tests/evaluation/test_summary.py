@@ -4,9 +4,10 @@ import json
 
 import numpy as np
 
+from magdiff_jax.evaluation.bootstrap import bootstrap
 from magdiff_jax.evaluation.cases import cases
 from magdiff_jax.evaluation.scores import score_edit, score_generation
-from magdiff_jax.evaluation.summary import bootstrap, summarise, table, table_by_asked
+from magdiff_jax.evaluation.summary import summarise, table, table_by_asked
 
 
 def test_the_interval_holds_the_mean_as_often_as_it_says() -> None:

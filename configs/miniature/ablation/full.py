@@ -16,11 +16,5 @@ def get_config() -> ConfigDict:
     config = magdiff.get_config()
     config.start.folder = str(MINIATURE_BASE)
     config.steps = 700
-    # As the paper trains: the subject in the first frame alone, all timesteps and latents alike, AdamW.
-    config.data.subjects = "first"
-    config.timestep_shift = 1.0
-    config.subject_weight = 1.0
-    config.optimizer.name = "adamw"
-    config.images.share = 0.25
     config.validation.sample_every = 0
     return config
