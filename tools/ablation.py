@@ -1,14 +1,12 @@
 #!/usr/bin/env python
 """The paper's ablation in miniature: each variant trained from the same base for as many steps, then measured.
 
-Goes on where it was stopped. Writes table.md and a picture of the first cases, made by every variant, into --out.
+Goes on where it was stopped. Writes table.md and, of the first cases, what every variant made of them into --out.
 """
 
 import argparse
 from collections.abc import Sequence
 from pathlib import Path
-
-import numpy as np
 
 from magdiff_jax.commands import call, run
 from magdiff_jax.evaluation import GUIDANCE_SCALE, STEPS
@@ -25,7 +23,7 @@ VARIANTS = {
     "no_hfa": "without HFA",
     "text_only": "text alone",
 }
-SHOWN = 5
+SHOWN = 4
 
 
 def main(arguments: list[str]) -> None:
@@ -45,30 +43,34 @@ def main(arguments: list[str]) -> None:
     done = [name for name in VARIANTS if (args.out / name / "evaluation").exists()]
     folders = {VARIANTS[name]: args.out / name / "evaluation" for name in done}
     (args.out / "table.md").write_text(f"{comparison(folders)}\n{differences(folders)}", encoding="utf-8")
-    write_image(args.out / "ablation.png", sheet(shown(args.out, done)))
-    print(f"{args.out}: table.md, ablation.png")
+    sheets = shown(args.out, done)
+    for task, first in sheets.items():
+        write_image(args.out / f"{task}.png", sheet(first))
+    print(f"{args.out}: table.md, {', '.join(f'{task}.png' for task in sheets)}")
 
 
-def shown(out: Path, variants: Sequence[str]) -> list[Shown]:
-    """The first cases as every variant generates them from the same noise."""
+def shown(out: Path, variants: Sequence[str]) -> dict[str, list[Shown]]:
+    """By task, the first cases as every variant that does it makes them from the same noise."""
     from magdiff_jax import runtime
 
     runtime.prepare()
-    from magdiff_jax.evaluation.cases import cases
-    from magdiff_jax.pipeline import MagDiff, takes_subjects
+    from magdiff_jax.evaluation.miniature import evaluate
+    from magdiff_jax.pipeline import MagDiff
 
-    first = cases(SHOWN, 32)
-    given = [(case.clip.frames([0])[0], case.clip.masks([0])[0]) for case in first]
-    prompts = [case.clip.info.augmented_caption for case in first]
-    lines: list[list[tuple[str, np.ndarray]]] = [[("subject", picture[None])] for picture, _ in given]
+    settings = {"steps": STEPS, "guidance_scale": GUIDANCE_SCALE}
+    made: dict[str, dict[str, list[Shown]]] = {}
     for variant in variants:
-        pipe = MagDiff.load(out / variant / "model")
-        subjects = tuple(zip(*given, strict=True)) if takes_subjects(pipe.unet.config) else ()
-        for line, clip in zip(
-            lines, pipe.generate(prompts, *subjects, seed=0, steps=STEPS, guidance_scale=GUIDANCE_SCALE), strict=True
-        ):
-            line.append((VARIANTS[variant], clip))
-    return list(map(Shown, prompts, lines))
+        for task, result in evaluate(MagDiff.load(out / variant / "model"), SHOWN, SHOWN, 0, settings).items():
+            made.setdefault(task, {})[VARIANTS[variant]] = result.shown
+    return {
+        task: [_beside(list(those), same) for same in zip(*those.values(), strict=True)] for task, those in made.items()
+    }
+
+
+def _beside(labels: Sequence[str], same: Sequence[Shown]) -> Shown:
+    """One case of several variants: what was given, and what each made of it."""
+    given, _ = same[0].lines
+    return Shown(same[0].caption, [given, *((label, one.lines[1][1]) for label, one in zip(labels, same, strict=True))])
 
 
 if __name__ == "__main__":
