@@ -7,9 +7,10 @@ from typing import Any, NamedTuple, TypeVar
 
 import numpy as np
 
+from magdiff_jax.errors import UserError
 from magdiff_jax.evaluation.bootstrap import bootstrap
 
-T = TypeVar("T")
+_Row = TypeVar("_Row")
 
 
 class Column(NamedTuple):
@@ -54,13 +55,18 @@ def differences(folders: Mapping[str, Path]) -> str:
     """A table for each task: how much higher each mean is than the first folder's, with 95 % intervals, in bold where
     those leave out zero.
 
-    The folders are of the same cases, and each case is compared with itself: what makes it hard for all takes no part
-    (the bootstrap of paired differences).
+    Each case is compared with itself: what makes it hard for all takes no part (the bootstrap of paired differences).
+
+    Raises:
+        UserError: the folders are not of the same cases.
     """
     tables = []
     for task, results in _read(folders).items():
         if results:
             (name, first), *others = results.items()
+            for label, other in others:
+                if {case["case"] for case in other["cases"]} != {case["case"] for case in first["cases"]}:
+                    raise UserError(f"{label} and {name} were measured on different cases: measure both on the same")
             pairs = {label: (first, other) for label, other in others}
             tables.append(_table(f"{task}, less {name}", COLUMNS[task], pairs, _difference))
     return "\n".join(tables)
@@ -74,7 +80,9 @@ def _read(folders: Mapping[str, Path]) -> dict[str, dict[str, Any]]:
     return {task: {label: result[task] for label, result in results.items() if task in result} for task in COLUMNS}
 
 
-def _table(heading: str, columns: Sequence[Column], rows: Mapping[str, T], cell: Callable[[Column, T], str]) -> str:
+def _table(
+    heading: str, columns: Sequence[Column], rows: Mapping[str, _Row], cell: Callable[[Column, _Row], str]
+) -> str:
     lines = [
         f"| {heading} | " + " | ".join(column.heading for column in columns) + " |",
         "|---|" + "---|" * len(columns),

@@ -4,7 +4,9 @@ import json
 from pathlib import Path
 
 import numpy as np
+import pytest
 
+from magdiff_jax.errors import UserError
 from magdiff_jax.evaluation.cases import cases
 from magdiff_jax.evaluation.comparison import COLUMNS, comparison, differences
 from magdiff_jax.evaluation.miniature import Result, to_json
@@ -39,21 +41,32 @@ def test_each_case_is_compared_with_itself(tmp_path: Path) -> None:
     true = [score_generation(case, case.clip.frames(range(8))) for case in cases(9, 32)]
     first = [with_consistency(score, value) for score, value in zip(true, random.random(9), strict=True)]
     higher = [with_consistency(score, score.figures["consistency/pixels"] + 0.1) for score in first]
+    lower = [with_consistency(score, score.figures["consistency/pixels"] - 0.1) for score in first]
     unsure = [with_consistency(score, random.random()) for score in first]
     # In another order, and one motion of nine is wrong.
     wrong = [first[0]._replace(figures={**first[0].figures, "motion": 0.0}), *first[1:]][::-1]
-    written = {"MagDiff": first, "higher": higher[::-1], "unsure": unsure, "wrong": wrong}
+    written = {"MagDiff": first, "higher": higher[::-1], "lower": lower, "unsure": unsure, "wrong": wrong}
     for name, scores in written.items():
         write(tmp_path / name, {"generation": Result(scores, [])})
     text = differences({name: tmp_path / name for name in written})
     heading, _, *lines = (cells(line) for line in text.splitlines())
     assert heading[0] == "generation, less MagDiff"
     rows = {row[0]: dict(zip(heading[1:], row[1:], strict=True)) for row in lines}
-    assert list(rows) == ["higher", "unsure", "wrong"]
+    assert list(rows) == ["higher", "lower", "unsure", "wrong"]
     assert rows["higher"]["consistency"] == "**+0.10 (+0.10 to +0.10)**"
+    assert rows["lower"]["consistency"] == "**-0.10 (-0.10 to -0.10)**"
     assert rows["higher"]["motion"] == rows["wrong"]["consistency"] == "+0.00 (+0.00 to +0.00)"
     assert rows["wrong"]["motion"] == "-0.11 (-0.33 to +0.00)"
     assert "**" not in rows["unsure"]["consistency"]
+
+
+def test_other_cases_are_not_compared(tmp_path: Path) -> None:
+    scores = [score_generation(case, case.clip.frames(range(8))) for case in cases(3, 32)]
+    for name, count in (("few", 2), ("many", 3)):
+        write(tmp_path / name, {"generation": Result(scores[:count], [])})
+    for labels in (("few", "many"), ("many", "few")):
+        with pytest.raises(UserError, match="different cases"):
+            differences({label: tmp_path / label for label in labels})
 
 
 def with_consistency(score: Score, value: float) -> Score:
