@@ -17,6 +17,7 @@ from magdiff_jax.diffusion.schedule import ScheduleConfig
 from magdiff_jax.diffusion.settings import Settings
 from magdiff_jax.errors import UserError
 from magdiff_jax.models import Component, Condition, Network, Params
+from magdiff_jax.models.ops import traced_for
 from magdiff_jax.models.unet import ANYWHERE, Placement
 from magdiff_jax.sharding.mesh import make_placement
 
@@ -44,8 +45,9 @@ class Denoiser:
         placement = ANYWHERE if mesh is None else make_placement(mesh)
         condition = partial(unet.network.apply, method="condition", placement=placement)
         step = partial(guided_step, unet.network, schedule.prediction_type, placement)
-        self._condition = jax.jit(condition, out_shardings=placed)
-        self._step = jax.jit(step, out_shardings=placed)
+        traced = traced_for(unet.platform)
+        self._condition = jax.jit(traced(condition), out_shardings=placed)
+        self._step = jax.jit(traced(step), out_shardings=placed)
 
     def __call__(
         self,

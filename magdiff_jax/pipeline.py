@@ -20,7 +20,7 @@ from magdiff_jax.diffusion.ddim import make_steps
 from magdiff_jax.diffusion.schedule import ScheduleConfig
 from magdiff_jax.diffusion.settings import Settings, check_seeds
 from magdiff_jax.errors import UserError
-from magdiff_jax.models import COMPONENTS, Component, Network, Params, UNetConfig
+from magdiff_jax.models import COMPONENTS, Component, Network, Params, UNetConfig, build
 from magdiff_jax.replacing import check_replaceable, replacing
 from magdiff_jax.sharding import leaves
 from magdiff_jax.sharding.mesh import batch_shards, leaf_shardings, over_batch
@@ -110,7 +110,7 @@ class MagDiff:
             raise ConfigError(f"dtype = {dtype!r}: must be one of {COMPUTE_DTYPES}")
         folder = Path(folder)
         description = directory.read_description(folder)
-        networks = {name: Network(COMPONENTS[name][0], config, dtype) for name, config in description.networks.items()}
+        networks = {name: build(name, config, dtype) for name, config in description.networks.items()}
         if mesh is None:
             components = {
                 name: Component(network, _read(folder, name, network, description.fingerprints[name]))

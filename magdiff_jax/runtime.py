@@ -18,8 +18,9 @@ def prepare() -> None:
     """Call once, at the start of a command, before any JAX computation.
 
     Adds to `XLA_FLAGS` what this jaxlib version profits from, except flags that are set there already, and keeps
-    compiled programs in the folder `JAX_COMPILATION_CACHE_DIR`, by default `CACHE`; where that is empty, nowhere. XLA
-    reads its flags once, when the first computation starts; after that only the cache takes effect.
+    compiled programs in the folder `JAX_COMPILATION_CACHE_DIR`, by default `CACHE`; where that is empty, nowhere. Only
+    those that took a second to compile are kept, unless `JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS` says otherwise.
+    XLA reads its flags once, when the first computation starts; after that only the cache takes effect.
     """
     flags = os.environ.get("XLA_FLAGS", "").split()
     names = {flag.split("=")[0] for flag in flags}
@@ -31,7 +32,8 @@ def prepare() -> None:
 
     cache = os.environ.get("JAX_COMPILATION_CACHE_DIR", str(CACHE.expanduser()))
     jax.config.update("jax_compilation_cache_dir", cache)
-    jax.config.update("jax_persistent_cache_min_compile_time_secs", 1.0)
+    least = float(os.environ.get("JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS", 1.0))
+    jax.config.update("jax_persistent_cache_min_compile_time_secs", least)
     jax.config.update("jax_persistent_cache_min_entry_size_bytes", -1)
 
 

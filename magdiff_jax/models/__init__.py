@@ -1,5 +1,7 @@
 """The networks, as functions of parameters that are pure nested dicts."""
 
+import functools
+
 from magdiff_jax.config import Config
 from magdiff_jax.models.clip_text import ClipText
 from magdiff_jax.models.clip_vision import ClipVision
@@ -44,6 +46,10 @@ COMPONENTS = {
 }
 
 
-def build(name: str, config: Config) -> Network:
-    """The network of a component, from its configuration."""
-    return Network(COMPONENTS[name][0], config)
+@functools.cache
+def build(name: str, config: Config, dtype: str = "float32") -> Network:
+    """The network of a component, from its configuration; `dtype`: of the computation.
+
+    Made once: a network never changes, and finding its shapes takes seconds at full size.
+    """
+    return Network(COMPONENTS[name][0], config, dtype)

@@ -11,6 +11,7 @@ from jax.sharding import NamedSharding, PartitionSpec, Sharding
 from jaxtyping import Array, PRNGKeyArray
 
 from magdiff_jax.config import Config
+from magdiff_jax.models.ops import traced_for
 
 # Nested dicts (list entries under their index) with an array in each leaf.
 Params = dict[Any, Any]
@@ -114,13 +115,15 @@ class Component:
     Attributes:
         batch_sharding: how a mesh of devices shares out the first axis of all inputs; parameters that it shares out
             are gathered for the call. None: one device.
+        platform: of the devices that compute ("cpu", "gpu", "tpu").
     """
 
     def __init__(self, network: Network, params: Params, batch_sharding: NamedSharding | None = None):
         self.network = network
         self.params = params
         self.batch_sharding = batch_sharding
-        self._apply = jax.jit(self._on_all_devices, static_argnames=("method",))
+        self.platform = _platform(params, batch_sharding)
+        self._apply = jax.jit(traced_for(self.platform)(self._on_all_devices), static_argnames=("method",))
 
     def __call__(self, *args: Any, method: str = "__call__") -> Any:
         return self._apply(self.params, *jax.device_put(args, self.batch_sharding), method=method)
@@ -134,3 +137,11 @@ class Component:
     @property
     def config(self) -> Any:
         return self.network.config
+
+
+def _platform(params: Params, batch_sharding: NamedSharding | None) -> str:
+    if batch_sharding is not None:
+        mesh: Any = batch_sharding.mesh
+        return mesh.devices.flat[0].platform
+    leaf = jax.tree.leaves(params)[0]
+    return next(iter(leaf.devices())).platform if isinstance(leaf, jax.Array) else jax.default_backend()

@@ -1,9 +1,12 @@
 """The operations whose best form depends on the machine: each choice stands here, once, and nowhere else.
 
-`jax.lax.platform_dependent` chooses when a program is lowered, so that one compiled for another machine (a TPU
-topology, say) gets that machine's form. Figures are in `docs/performance.md`.
+Where the program's machine is known when it is traced (`traced_for`), only its form is. Else
+`jax.lax.platform_dependent` chooses when the program is lowered. Figures are in `docs/performance.md`.
 """
 
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
 from functools import partial
 
 import jax
@@ -15,6 +18,28 @@ Padding = tuple[tuple[int, int], tuple[int, int]]
 
 # A batch element's scores of all heads, from which on they leave a CPU's cache: made for one element at a time.
 LARGE_SCORES = 2**18
+
+_platform: ContextVar[str | None] = ContextVar("platform", default=None)
+
+
+@contextmanager
+def traced_for(platform: str) -> Iterator[None]:
+    """What is traced within is compiled for such devices ("cpu", "gpu", "tpu") alone.
+
+    A training step has hundreds of choices; with all forms of each it takes a third longer to trace and compile.
+    """
+    token = _platform.set(platform)
+    try:
+        yield
+    finally:
+        _platform.reset(token)
+
+
+def _choose(*operands: Array, cpu: Callable[..., Array], default: Callable[..., Array]) -> Array:
+    platform = _platform.get()
+    if platform is None:
+        return jax.lax.platform_dependent(*operands, cpu=cpu, default=default)
+    return (cpu if platform == "cpu" else default)(*operands)
 
 
 def attention(
@@ -28,7 +53,7 @@ def attention(
 
     `causal`: query i takes no notice of the keys after i.
     """
-    return jax.lax.platform_dependent(
+    return _choose(
         query,
         key,
         value,
@@ -64,7 +89,7 @@ def conv2d(
     padding: Padding,
 ) -> Float[Array, "batch new_height new_width out"]:
     """Convolution over height and width."""
-    return jax.lax.platform_dependent(
+    return _choose(
         x,
         kernel,
         cpu=lambda x, kernel: _conv2d_cpu(x, kernel, stride, padding),
@@ -104,7 +129,7 @@ def conv_over_frames(
 
 def sum_positions(x: Float[Array, "batch *position channel"]) -> Float[Array, "batch channel"]:
     """Sum over all axes but the first and the last, in float32."""
-    return jax.lax.platform_dependent(x, cpu=_sum_positions_cpu, default=_sum_positions)
+    return _choose(x, cpu=_sum_positions_cpu, default=_sum_positions)
 
 
 def _sum_positions(x: Array) -> Array:
@@ -119,7 +144,7 @@ def _sum_positions_cpu(x: Array) -> Array:
 
 def sum_channels(x: Float[Array, "*position channel"]) -> Float[Array, "*position 1"]:
     """Sum over the last axis, in float32."""
-    return jax.lax.platform_dependent(x, cpu=_sum_channels_cpu, default=partial(jnp.sum, axis=-1, keepdims=True))
+    return _choose(x, cpu=_sum_channels_cpu, default=partial(jnp.sum, axis=-1, keepdims=True))
 
 
 def _sum_channels_cpu(x: Array) -> Array:

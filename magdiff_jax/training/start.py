@@ -18,7 +18,7 @@ from magdiff_jax.cutout import CLIP_CROP
 from magdiff_jax.data.loader import LoaderConfig
 from magdiff_jax.data.sources import open_source
 from magdiff_jax.errors import UserError
-from magdiff_jax.models import COMPONENTS, Network, Params, build
+from magdiff_jax.models import COMPONENTS, Params, build
 from magdiff_jax.models.network import flatten, unflatten
 from magdiff_jax.replacing import replacing
 from magdiff_jax.sharding.leaves import Leaves, to_leaves, to_params
@@ -158,7 +158,7 @@ def _fresh(config: TrainConfig, trainer: Trainer, name: str, keep: Callable[[str
 
 
 def _read(base: Path, stored: directory.Description, name: str) -> Params:
-    network = Network(COMPONENTS[name][0], stored.networks[name])
+    network = build(name, stored.networks[name])
     return directory.read_component(base, name, network.shapes, stored.fingerprints[name])
 
 

@@ -4,7 +4,7 @@ Everything can be lowered from shapes alone, so that the same step is compiled f
 """
 
 import dataclasses
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import cached_property, partial
 from typing import Any
 
@@ -17,7 +17,8 @@ from magdiff_jax import runtime
 from magdiff_jax.config import Config, ConfigError
 from magdiff_jax.cutout import level_sizes
 from magdiff_jax.data.loader import LoaderConfig
-from magdiff_jax.models import COMPONENTS, Network
+from magdiff_jax.models import build
+from magdiff_jax.models.ops import traced_for
 from magdiff_jax.sharding import mesh as meshes
 from magdiff_jax.sharding.leaves import Leaves, select, shapes
 from magdiff_jax.sharding.rules import apply_rules
@@ -65,9 +66,7 @@ class Trainer:
         self.config = config
         config.check_devices(len(devices))
         precision = config.precision
-        self.networks = {
-            name: Network(COMPONENTS[name][0], network, precision.compute) for name, network in networks.items()
-        }
+        self.networks = {name: build(name, network, precision.compute) for name, network in networks.items()}
         self.mesh = meshes.make_mesh(config.mesh, devices)
         self.placement = meshes.make_placement(self.mesh)
         self.objective: Any = OBJECTIVES[config.objective](config, self.networks, self.placement)
@@ -83,15 +82,16 @@ class Trainer:
         self.optimizer = make_optimizer(config.optimizer, config.steps)
         self._learning_rate = learning_rate(config.optimizer, config.steps)
 
-        self.encode = jax.jit(self._encode, out_shardings=meshes.over_batch(self.mesh))
-        self.constants = jax.jit(self._constants, out_shardings=self._everywhere)
-        self.step = jax.jit(
+        self._platform = self.mesh.devices.flat[0].platform
+        self.encode = self._jit(self._encode, out_shardings=meshes.over_batch(self.mesh))
+        self.constants = self._jit(self._constants, out_shardings=self._everywhere)
+        self.step = self._jit(
             self._step,
             donate_argnums=0,
             out_shardings=(self.state_shardings, self._everywhere),
-            compiler_options=runtime.compiler_options(self.mesh.devices.flat[0].platform),
+            compiler_options=runtime.compiler_options(self._platform),
         )
-        self.validate = jax.jit(self._validate, out_shardings=self._everywhere)
+        self.validate = self._jit(self._validate, out_shardings=self._everywhere)
 
     # Shapes
 
@@ -230,6 +230,10 @@ class Trainer:
         return {"loss": losses.mean(), **{name: values.sum(axis=0) for name, values in counters.items()}}
 
     # Small matters
+
+    def _jit(self, function: Callable[..., Any], **options: Any) -> Any:
+        """`function` compiled for the mesh's devices, under its own name."""
+        return jax.jit(traced_for(self._platform)(function), **options)
 
     @property
     def _scales_loss(self) -> bool:

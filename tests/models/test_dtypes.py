@@ -7,8 +7,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from magdiff_jax.models import COMPONENTS, ClipTextConfig, ResamplerConfig, VAEConfig, VisionConfig
-from magdiff_jax.models.network import Network
+from magdiff_jax.models import ClipTextConfig, ResamplerConfig, VAEConfig, VisionConfig, build
 
 IMAGE = np.ones((1, 32, 32, 3), np.float32)
 CASES: dict[str, tuple[Any, str, tuple[Any, ...]]] = {
@@ -27,6 +26,6 @@ CASES: dict[str, tuple[Any, str, tuple[Any, ...]]] = {
 @pytest.mark.parametrize("name", CASES)
 def test_output_has_the_compute_dtype(name: str, dtype: str) -> None:
     config, method, inputs = CASES[name]
-    network = Network(COMPONENTS[name][0], config, dtype)
+    network = build(name, config, dtype)
     outputs = jax.eval_shape(lambda params: network.apply(params, *inputs, method=method), network.shapes)
     assert {leaf.dtype for leaf in jax.tree.leaves(outputs)} == {jnp.dtype(dtype)}

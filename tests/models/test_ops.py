@@ -65,6 +65,7 @@ CONVOLUTIONS = {
 }
 
 
+@pytest.mark.quick
 @pytest.mark.parametrize("dtype", TOLERANCES)
 @pytest.mark.parametrize("shapes", ATTENTIONS.values(), ids=ATTENTIONS)
 def test_attention(shapes: tuple[tuple[int, ...], tuple[int, ...]], dtype: str) -> None:
@@ -207,3 +208,15 @@ def test_the_users_own_settings_stay(tmp_path) -> None:
     lines = in_a_new_process(PROGRAM, XLA_FLAGS=own, JAX_COMPILATION_CACHE_DIR=str(tmp_path / "own")).splitlines()
     assert lines[1:] == [own, str(tmp_path / "own")]
     assert any((tmp_path / "own").iterdir())
+
+
+def test_of_a_machine_that_is_known_only_its_form_is_traced() -> None:
+    x = jnp.ones((2, 3))
+    forms = {}
+    for platform in ("cpu", "gpu", "tpu"):
+        with ops.traced_for(platform):
+            forms[platform] = str(jax.make_jaxpr(lambda x: ops.sum_channels(x))(x))
+    assert forms["gpu"] == forms["tpu"] != forms["cpu"]
+    assert ["dot_general" in forms[name] for name in ("cpu", "tpu")] == [True, False]
+    assert not any("platform_index" in form for form in forms.values())
+    assert "platform_index" in str(jax.make_jaxpr(lambda x: ops.sum_channels(x))(x))

@@ -109,6 +109,7 @@ def test_hfa_projections_are_initialised_with_zeros(network: Network) -> None:
     assert not any(leaf.any() for leaf in network.init_leaves(jax.random.key(0), paths))
 
 
+@pytest.mark.quick
 def test_image_tokens_act_through_apa_only(network: Network, params: Params) -> None:
     plain = build("unet", dataclasses.replace(CONFIG, apa=False))
     names = {path[-2] for path, _ in flatten(plain.shapes)} | {path[-1] for path, _ in flatten(plain.shapes)}
