@@ -2,8 +2,11 @@
 
 PYTHON ?= python3
 BIN := .venv/bin
+# uv, where there is one, takes a tenth of pip's time.
+INSTALL = $(if $(shell command -v uv),uv pip install --python $(BIN)/python, \
+	$(BIN)/python -m pip install --disable-pip-version-check) --quiet --constraint constraints.txt
 
-.PHONY: help venv demo data train miniature test lint bench clean
+.PHONY: help venv demo data train miniature test quick campaign lint bench clean
 
 help:
 	@echo "make demo      install, then generate and edit clips of subjects that the miniature has never seen, into demo/"
@@ -11,6 +14,8 @@ help:
 	@echo "make train     install, then train a small VAE and a small MagDiff on EmojiMotion, into runs/; goes on where it was"
 	@echo "make miniature install, then train the whole method in miniature, for hours, into runs/miniature; goes on where it was"
 	@echo "make test      install, then lint, check types and run the tests"
+	@echo "make quick     install, then run one test of each part, in a minute"
+	@echo "make campaign  install, then run what takes hours and is done before a release"
 	@echo "make bench     install, then measure speed and memory on this machine"
 	@echo "make venv      install into .venv (with uv where there is one)"
 	@echo "make clean     remove .venv and demo/"
@@ -18,13 +23,8 @@ help:
 venv: .venv/installed
 
 .venv/installed: pyproject.toml constraints.txt
-	@if command -v uv >/dev/null; then \
-		uv venv --quiet --seed --allow-existing --python $(PYTHON) .venv && \
-		uv pip install --quiet --python $(BIN)/python --constraint constraints.txt --editable '.[test]'; \
-	else \
-		$(PYTHON) -m venv .venv && \
-		$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable '.[test]'; \
-	fi
+	@$(PYTHON) -m venv .venv
+	@$(INSTALL) --editable '.[test]'
 	@touch $@
 
 demo: venv
@@ -60,11 +60,25 @@ miniature: venv
 
 .venv/prepare: .venv/installed
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check torch==2.13.0
-	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable '.[prepare,demo]'
+	@$(INSTALL) --editable '.[prepare,demo]'
+	@touch $@
+
+# Checked with torch, so that the tests of pickled checkpoints and of the preparation's models run too, and those that
+# compare with diffusers.
+.venv/everything: .venv/prepare
+	@$(INSTALL) --editable '.[bench]'
 	@touch $@
 
 test: lint
 	$(BIN)/pytest
+
+# One test of each room.
+quick: venv
+	$(BIN)/pytest -m quick
+
+# What a release is checked with, by hand: hours on a small machine.
+campaign: .venv/everything
+	$(BIN)/pytest -m campaign
 
 lint: venv
 	$(BIN)/ruff check .
