@@ -29,6 +29,7 @@ def in_a_new_process(*words: object) -> subprocess.CompletedProcess[str]:
     return subprocess.run([sys.executable, *map(str, words)], capture_output=True, text=True, check=False)
 
 
+@pytest.mark.quick
 @pytest.mark.parametrize("command", COMMANDS)
 def test_help_is_complete_and_comes_at_once(command: str) -> None:
     start = time.monotonic()

@@ -58,6 +58,7 @@ def test_a_video_is_frames_of_rgb(video: np.ndarray) -> None:
     assert video.std() > 5
 
 
+@pytest.mark.quick
 def test_the_seed_decides(pipe: MagDiff, video: np.ndarray) -> None:
     np.testing.assert_array_equal(pipe.generate(PROMPT, CAT, MASK, seed=7, **FEW), video)
     assert differ(pipe.generate(PROMPT, CAT, MASK, seed=8, **FEW), video) > 5

@@ -10,7 +10,6 @@ import time
 from pathlib import Path
 from typing import Any
 
-import jax
 import numpy as np
 import pytest
 import skimage.data
@@ -20,6 +19,7 @@ from magdiff_jax import UserError, edit, generate
 from magdiff_jax.config import ConfigError
 from magdiff_jax.media.video import read_video
 from magdiff_jax.pipeline import MagDiff
+from tests.conftest import FLAGS
 from tests.sampling_on_a_mesh import OPTIONS, make_batch
 
 CAT = skimage.data.chelsea()
@@ -56,10 +56,8 @@ def alike(one: Path, other: Path) -> bool:
 
 
 def in_a_new_process(devices: int, *words: object) -> subprocess.Popen[str]:
-    """Python with so many virtual devices, and programs that compile quickly."""
-    flags = f"--xla_force_host_platform_device_count={devices} --xla_backend_optimization_level=0"
-    cache = str(jax.config.jax_compilation_cache_dir)
-    environment = {**os.environ, "XLA_FLAGS": flags, "JAX_PLATFORMS": "cpu", "JAX_COMPILATION_CACHE_DIR": cache}
+    """Python with so many virtual devices."""
+    environment = {**os.environ, "XLA_FLAGS": f"{FLAGS} --xla_force_host_platform_device_count={devices}"}
     command = [sys.executable, *map(str, words)]
     pipe = subprocess.PIPE
     return subprocess.Popen(command, stdout=pipe, stderr=pipe, text=True, env=environment)

@@ -14,7 +14,9 @@ TINY = Path(__file__).parents[1] / "training" / "tiny.py"
 
 
 def main() -> None:
-    values = read_config(TINY, []) | {"mesh": {"data": 1, "fsdp": 8, "frame": 1}}
+    # All of the U-Net, so that most of what is trained is in parameters large enough to be shared out.
+    trainable = (("^(unet|resampler)/", True), ("rest", False))
+    values = read_config(TINY, []) | {"mesh": {"data": 1, "fsdp": 8, "frame": 1}, "trainable": trainable}
     config = TrainConfig.from_dict(values)
     trainer = Trainer(config, topology.networks_of(config), jax.devices())
     cells = {}

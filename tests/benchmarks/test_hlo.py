@@ -20,6 +20,7 @@ def programs() -> dict[str, str]:
     return texts
 
 
+@pytest.mark.quick
 @pytest.mark.parametrize(
     ("name", "expected"),
     [

@@ -10,6 +10,8 @@ from typing import Any
 
 import pytest
 
+from tests.conftest import FLAGS
+
 ROOT = Path(__file__).parents[2]
 
 
@@ -20,8 +22,7 @@ def run(*command: str, **environment: str) -> subprocess.CompletedProcess:
 
 @pytest.fixture(scope="module")
 def reports() -> dict[str, Any]:
-    # Machine code that nobody runs is made without optimisations.
-    flags = "--xla_force_host_platform_device_count=8 --xla_backend_optimization_level=0"
+    flags = f"{FLAGS} --xla_force_host_platform_device_count=8"
     done = run("tests/benchmarks/on_cpus.py", XLA_FLAGS=flags)
     assert done.returncode == 0, done.stderr
     cells: dict[str, Any] = json.loads(done.stdout)

@@ -99,6 +99,7 @@ def test_reordering_that_a_stream_does_not_announce(tmp_path, carphone):
         np.testing.assert_array_equal(clip.frames([index])[0], every[index], err_msg=f"frame {index}")
 
 
+@pytest.mark.quick
 def test_real_clips(clips):
     for name, height, width, fps, length in (
         ("bikes.mp4", 272, 640, 25.0, 250),

@@ -72,6 +72,7 @@ def joined(parts: list[Batch]) -> Batch:
     )
 
 
+@pytest.mark.quick
 def test_shapes_and_types(make: Any) -> None:
     (batch,) = take(make(), 1)
     assert (batch.frames.shape, batch.frames.dtype) == ((4, 3, 32, 32, 3), np.uint8)

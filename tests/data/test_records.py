@@ -150,6 +150,7 @@ def test_a_copy_of_a_record_loses_nothing(three: list[Clip], written: Path) -> N
         assert again == first
 
 
+@pytest.mark.quick
 def test_a_source_travels_to_other_processes_without_tensorflow_or_jax(written: Path) -> None:
     source = RecordSource(written)
     first = source[0].info.id

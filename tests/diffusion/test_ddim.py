@@ -33,6 +33,7 @@ def run(config: ScheduleConfig, count: int, eta: float) -> tuple[jax.Array, Step
     return sample, plan
 
 
+@pytest.mark.quick
 @pytest.mark.parametrize("eta", [0.0, 1.0])
 @pytest.mark.parametrize("count", [1, 3, 7, 50])
 @pytest.mark.parametrize("spacing", SPACINGS)

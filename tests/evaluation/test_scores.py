@@ -69,6 +69,7 @@ def test_other_clips_are_as_right_as_chance() -> None:
         assert figures[name] <= chance + 3 * np.sqrt(chance * (1 - chance) / len(some)), (name, figures)
 
 
+@pytest.mark.quick
 def test_the_mean_colour_explains_nothing_and_the_truth_everything() -> None:
     some = cases(6, 32)
     frames = np.stack([truth(case) for case in some])
@@ -82,6 +83,7 @@ def test_the_mean_colour_explains_nothing_and_the_truth_everything() -> None:
     assert unexplained(last, frames, masks).tolist() == [*[0] * 7, by_frame[7]]
 
 
+@pytest.mark.quick
 def test_an_empty_clip_has_no_subject() -> None:
     case = cases(1, 32)[0]
     background = np.full((8, 32, 32, 3), (52, 98, 210), np.uint8)

@@ -158,6 +158,7 @@ def test_huge_picture_is_refused_before_decoding(tmp_path, side):
         read_image(path)
 
 
+@pytest.mark.quick
 def test_write_round_trip_replaces_and_leaves_no_other_file(tmp_path, cat, psnr):
     for name, least in (("a.png", np.inf), ("a.jpg", 40), ("b.JPEG", 40)):
         write_image(tmp_path / name, 255 - cat)

@@ -27,6 +27,7 @@ def composite(carphone):
     return frames, masks
 
 
+@pytest.mark.quick
 def test_moving_subject_is_followed(composite):
     frames, masks = composite
     found = segment_box(frames, (3, 68, 66, 64))

@@ -225,6 +225,7 @@ def test_mp4_is_the_same_on_any_number_of_cores(tmp_path, carphone):
     assert (tmp_path / "one.mp4").read_bytes() == (tmp_path / "all.mp4").read_bytes()
 
 
+@pytest.mark.quick
 @pytest.mark.parametrize(("fps", "read"), [(8.0, 8.0), (12.5, 12.5), (1000.0, 50.0)])
 def test_gif_round_trip(tmp_path, carphone, psnr, fps, read):
     write_video(tmp_path / "a.gif", carphone[:8], fps)

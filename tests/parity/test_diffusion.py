@@ -32,6 +32,7 @@ def test_schedules(path: Path) -> None:
     assert_close(velocity(clean, noise, alpha), recording.outputs["velocity_zero_snr"], 1e-6)
 
 
+@pytest.mark.quick
 @pytest.mark.parametrize("path", recordings("out/alphas_cumprod"))
 def test_ddim(path: Path) -> None:
     recording = Recording(path)

@@ -92,6 +92,7 @@ def test_vae_decoder(path: Path) -> None:
     assert_close(np.moveaxis(decoded.reshape(-1, *decoded.shape[2:]), -1, 1), recording.outputs["decoded"], TOLERANCE)
 
 
+@pytest.mark.quick
 @pytest.mark.parametrize("path", recordings("in/ids", "out/last_hidden"))
 def test_clip_text(path: Path) -> None:
     recording = Recording(path)
@@ -107,6 +108,7 @@ def test_clip_vision(path: Path) -> None:
     assert_close(vision(channels_last(recording.inputs["preprocessed"])), recording.outputs["tokens"], TOLERANCE)
 
 
+@pytest.mark.quick
 @pytest.mark.parametrize("path", recordings("in/features", "out/tokens"))
 def test_resampler(path: Path) -> None:
     recording = Recording(path)

@@ -17,6 +17,7 @@ from tests.parity.recordings import Recording, assert_close, channels_last, reco
 TOLERANCE = 1e-3
 
 
+@pytest.mark.quick
 @pytest.mark.parametrize("path", recordings("in/latents", "in/entity_image", "out/step_latents"))
 def test_sampling_run(path: Path, tokenizer: Tokenizer) -> None:
     recording = Recording(path)

@@ -35,6 +35,7 @@ def test_impossible_meshes_are_refused() -> None:
         MeshConfig(data=-1, fsdp=-1)
 
 
+@pytest.mark.quick
 def test_the_largest_dimension_that_divides_is_shared_out() -> None:
     mesh = jax.sharding.AbstractMesh((2, 4, 1), AXES)
     shapes = {"a": (3, 3, 8, 320), "b": (320, 64), "c": (3, 5), "d": (64, 64), "bias": (64,)}

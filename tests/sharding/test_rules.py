@@ -8,6 +8,7 @@ from magdiff_jax.sharding.rules import apply_rules
 PATHS = ("unet/conv_in/kernel", "unet/temp_attn/kernel", "vae/conv_in/kernel")
 
 
+@pytest.mark.quick
 def test_each_parameter_has_the_value_of_its_rule() -> None:
     rules = ((r"^unet/temp_", "a"), (r"^vae/", "b"), ("rest", "c"))
     assert apply_rules("key", rules, PATHS) == dict(zip(PATHS, "cab", strict=True))

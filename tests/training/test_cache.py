@@ -3,6 +3,7 @@
 import functools
 import itertools
 import json
+import os
 import shutil
 import socket
 import subprocess
@@ -12,11 +13,9 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from configs.magdiff_sd21_256 import TRAINABLE
 from magdiff_jax.config import ConfigError
 from magdiff_jax.data.loader import Loader, drops_prompt
 from magdiff_jax.errors import UserError
@@ -37,7 +36,8 @@ from magdiff_jax.training.diffusion import Encoded
 from magdiff_jax.training.feed import Feed
 from magdiff_jax.training.start import load_start, make_start, networks_of
 from magdiff_jax.training.trainer import Trainer
-from tests.training.tiny import emoji, make_config
+from tests.conftest import FLAGS
+from tests.training.tiny import copied, emoji, make_config
 
 ROOT = Path(__file__).parents[2]
 # In files of 10, 10 and 8.
@@ -108,16 +108,16 @@ def test_the_same_numbers_to_the_bit(dtype: str, cache: Path, start: Path, tmp_p
 
 
 def test_the_same_losses(cache: Path, start: Path) -> None:
-    trainer = make_trainer(trainable=TRAINABLE)
+    trainer = make_trainer()
 
     def losses(made: Batches) -> list[float]:
-        state, found = trainer.make_state(jax.tree.map(jnp.copy, made.params)), []
+        state, found = trainer.make_state(copied(made.params)), []
         for encoded in made.encoded:
             state, metrics = trainer.step(state, made.frozen, made.constants, encoded)
             found.append(float(metrics["loss"]))
         return found
 
-    cached = batches(make_trainer(trainable=TRAINABLE, cache=str(cache)), start)
+    cached = batches(make_trainer(cache=str(cache)), start)
     assert losses(cached) == losses(batches(trainer, start))
     undropped = [encoded._replace(unprompted=encoded.unprompted & False) for encoded in cached.encoded]
     assert losses(cached)[0] != losses(cached._replace(encoded=undropped))[0]
@@ -250,8 +250,7 @@ def test_two_processes_make_the_same_examples(tmp_path: Path) -> None:
         address = f"127.0.0.1:{free.getsockname()[1]}"
     command = [sys.executable, "-m", "magdiff_jax.cache", "--config", "tests/training/tiny.py"]
     command += ["--out", str(tmp_path / "two"), "--examples", "1100", "--coordinator", address, "--processes", "2"]
-    flags = "--xla_force_host_platform_device_count=1 --xla_cpu_experimental_ynn_fusion_type="
-    environment = {"PATH": "", "HOME": str(tmp_path), "JAX_PLATFORMS": "cpu", "XLA_FLAGS": flags}
+    environment = {**os.environ, "XLA_FLAGS": f"{FLAGS} --xla_force_host_platform_device_count=1"}
     pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
     processes = [
         subprocess.Popen([*command, "--process", str(index)], cwd=ROOT, env=environment, **pipes) for index in (0, 1)

@@ -64,6 +64,7 @@ def folder(saved: Path, tmp_path: Path) -> Path:
     return Path(shutil.copytree(saved, tmp_path / "copy"))
 
 
+@pytest.mark.quick
 def test_the_newest_one_comes_back_bit_for_bit(folder: Path) -> None:
     assert_restores(folder, 2)
     restored = Checkpoints(folder, 9).restore_step(TARGET, 1)

@@ -26,6 +26,7 @@ def test_learning_rate_is_diffusers(ours: str, theirs: str) -> None:
     np.testing.assert_allclose([float(rates(step)) for step in range(50)], expected, rtol=1e-5, atol=1e-12)
 
 
+@pytest.mark.quick
 @pytest.mark.parametrize("clip_norm", [0.0, 1.0])
 def test_update_is_pytorchs(clip_norm: float) -> None:
     torch = pytest.importorskip("torch")

@@ -8,17 +8,22 @@ import numpy as np
 import pytest
 
 from magdiff_jax.training.trainer import model_flops
-from tests.training.tiny import NETWORKS, Run, emoji, make_config, make_run
+from tests.training.tiny import ATTENTIVE, NETWORKS, Run, copied, emoji, make_run
 
-PAPER = (
-    (r"^unet/.*(temp_|transformer_blocks/\d+/|conv_in/)|^unet/hfa_projections/|^resampler/", True),
-    ("rest", False),
-)
+# With cross-attention on two levels, and so much weight on the subject that it alone counts where there is one.
+CHANGES: dict[str, Any] = {"start": {"networks": {**NETWORKS, "unet": ATTENTIVE}}, "subject_weight": 1e6}
 
 
 @pytest.fixture(scope="module")
 def run() -> Run:
-    return make_run(trainable=PAPER)
+    """On clips of which no subject is known to cover anything, so that all of a clip weighs alike."""
+    run = make_run(**CHANGES)
+    return run._replace(encoded=covered(run, np.zeros(run.encoded.coverage.shape)))
+
+
+def covered(run: Run, coverage: np.ndarray) -> Any:
+    """The run's batch with other shares of the subject in its latents."""
+    return run.encoded._replace(coverage=jnp.asarray(coverage, jnp.float32))
 
 
 def losses(metrics: list[dict[str, np.ndarray]]) -> list[float]:
@@ -26,7 +31,7 @@ def losses(metrics: list[dict[str, np.ndarray]]) -> list[float]:
 
 
 def changes(before: dict[str, Any], after: dict[str, Any]) -> dict[str, float]:
-    return {path: float(jnp.abs(after[path] - before[path]).max()) for path in before}
+    return {path: float(np.abs(np.asarray(after[path]) - np.asarray(before[path])).max()) for path in before}
 
 
 def test_frozen_parameters_are_no_part_of_the_state(run: Run) -> None:
@@ -43,7 +48,7 @@ def test_frozen_parameters_are_no_part_of_the_state(run: Run) -> None:
 
 
 def test_average_follows_the_parameters(run: Run) -> None:
-    state = jax.tree.map(jnp.copy, run.state)
+    state = copied(run.state)
     expected = {path: np.asarray(leaf, np.float64) for path, leaf in state.params.items()}
     for _ in range(3):
         state, _ = run.trainer.step(state, run.frozen, run.constants, run.encoded)
@@ -54,7 +59,8 @@ def test_average_follows_the_parameters(run: Run) -> None:
 
 def test_parts_of_a_batch_and_remat_change_no_gradient(run: Run) -> None:
     whole, metrics = run.steps(2)
-    other = make_run(trainable=PAPER, accumulate=4, remat=True)
+    other = make_run(**CHANGES, accumulate=4, remat=True)
+    other = other._replace(encoded=covered(other, np.zeros(other.encoded.coverage.shape)))
     in_parts, again = other.steps(2)
     for one, two in zip(metrics, again, strict=True):
         assert one.keys() == two.keys()
@@ -71,34 +77,32 @@ def test_metrics_say_what_they_are(run: Run) -> None:
     # No weighting: the mean over all examples is that of the quarters together.
     assert float(metrics[0]["quarter_sums"].sum()) / 8 == pytest.approx(float(metrics[0]["loss"]), rel=1e-5)
     assert metrics[0]["apa/text/mid_block"] == pytest.approx(1.0)
-    assert metrics[0]["apa/image/up_blocks.0"] == pytest.approx(1.5)
+    assert metrics[0]["apa/image/down_blocks.0"] == pytest.approx(1.5)
 
 
 def test_the_subject_weighs_more_than_the_rest(run: Run) -> None:
-    weighted = make_run(trainable=PAPER, subject_weight=1e6)
-    coverage = np.asarray(weighted.encoded.coverage)
+    coverage = np.asarray(make_run(**CHANGES).encoded.coverage)
     assert 0.01 < coverage.mean() < 0.9
     assert set(np.unique(coverage)) >= {0.0, 1.0}
 
-    def loss(covered: Any) -> float:
-        encoded = weighted.encoded._replace(coverage=jnp.asarray(covered, jnp.float32))
-        state = jax.tree.map(jnp.copy, weighted.state)
-        return float(weighted.trainer.step(state, weighted.frozen, weighted.constants, encoded)[1]["loss"])
+    def first_step(coverage: np.ndarray) -> dict[str, Any]:
+        return run._replace(encoded=covered(run, coverage)).steps(1)[1][0]
 
-    plain = losses(run.steps(1)[1])[0]
+    # Without weights, as it is reported beside the loss.
+    plain = float(first_step(coverage)["quarter_sums"].sum()) / len(coverage)
     for everywhere_alike in (np.zeros_like(coverage), np.ones_like(coverage)):
-        assert loss(everywhere_alike) == pytest.approx(plain, rel=1e-5)
+        assert first_step(everywhere_alike)["loss"] == pytest.approx(plain, rel=1e-5)
     # So large a weight leaves the errors of the one half of the frames alone, and of the other.
     first = np.zeros_like(coverage)
     first[:, : coverage.shape[1] // 2] = 1
-    halves = loss(first), loss(1 - first)
+    halves = [float(first_step(half)["loss"]) for half in (first, 1 - first)]
     assert np.mean(halves) == pytest.approx(plain, rel=1e-4)
     assert abs(halves[0] - halves[1]) > 1e-3
 
 
 def test_overflow_in_float16_is_skipped_and_the_scale_recovers() -> None:
     precision = {"compute": "float16", "frozen": "float16", "loss_scale": 2.0**24, "growth_interval": 3}
-    run = make_run(trainable=PAPER, precision=precision, optimizer={"warmup_steps": 0})
+    run = make_run(precision=precision, optimizer={"warmup_steps": 0})
     assert {leaf.dtype for leaf in run.frozen.values()} == {jnp.dtype(jnp.float16)}
     state, metrics = run.steps(30)
     assert {leaf.dtype for leaf in jax.tree.leaves(state.params)} == {jnp.dtype(jnp.float32)}
@@ -109,16 +113,17 @@ def test_overflow_in_float16_is_skipped_and_the_scale_recovers() -> None:
     assert scales[: first + 1] == [2.0 ** (24 - index) for index in range(first + 1)]
     assert scales[first + 3] == 2 * scales[first]  # three good steps
     assert all(np.isfinite(losses(metrics)))
-    assert all(bool(jnp.isfinite(leaf).all()) for leaf in jax.tree.leaves(state.params))
+    assert all(np.isfinite(leaf).all() for leaf in jax.tree.leaves(jax.device_get(state.params)))
     before, _ = run.steps(first)
     assert max(changes(run.state.params, before.params).values()) == 0
     assert int(before.opt_state[-1].count) == 0
     assert int(before.step) == first
 
 
+@pytest.mark.quick
 def test_images_leave_the_temporal_layers_alone() -> None:
     images = {"share": 0.5, "sources": (emoji("train", 8),), "batch_size": 8}
-    run = make_run(one_frame=True, trainable=PAPER, images=images, optimizer={"warmup_steps": 0, "weight_decay": 0.0})
+    run = make_run(one_frame=True, images=images, optimizer={"warmup_steps": 0, "weight_decay": 0.0})
     assert [run.trainer.config.images.is_turn(step) for step in range(4)] == [False, True, False, True]
     assert run.encoded.clips.mean.shape[:2] == (8, 1)
     state, _ = run.steps(1)
@@ -163,7 +168,7 @@ def test_min_snr_weights_are_the_papers() -> None:
 
 
 def test_config_of_the_paper_is_the_papers() -> None:
-    from configs import magdiff_sd21_256
+    from configs import magdiff_sd21_256, small
     from magdiff_jax.training.config import TrainConfig
 
     config = TrainConfig.from_dict(magdiff_sd21_256.get_config().to_dict())
@@ -173,13 +178,13 @@ def test_config_of_the_paper_is_the_papers() -> None:
     assert config.data["prompt_dropout"] == 0.15
     assert config.schedule.zero_terminal_snr
     assert not config.sampling.zero_terminal_snr
-    assert make_config().trainable != config.trainable
+    assert config.trainable != small.get_config().trainable
 
 
 def test_a_text_to_video_model_is_trained_and_validated() -> None:
     unet = {**NETWORKS["unet"], "apa": False, "hfa_levels": ()}
     changes = {"start": {"networks": {**NETWORKS, "unet": unet}}, "accumulate": 2}
-    run = make_run(trainable=((r"^unet/", True), ("rest", False)), **changes)
+    run = make_run(**changes)
     state, metrics = run.steps(1)
     seed = jax.random.key_data(jax.random.key(0))
     validated = run.trainer.validate(state.params, run.frozen, run.constants, run.encoded, seed)

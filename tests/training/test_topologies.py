@@ -4,43 +4,39 @@ from pathlib import Path
 
 import pytest
 
-from tests.training.commands import finish, free_address, losses, of_two, start
+from tests.training.commands import finish, free_address, losses, of_two, run_several, start
+
+# Some of each kind of layer: each trainable parameter makes the program to compile longer.
+TRAINABLE = r"^unet/.*(temp_convs/0/norms|transformer_blocks/)|^unet/hfa_projections/|^resampler/(latents|proj)"
 
 
-def on_mesh(data: int, fsdp: int, frame: int) -> list[str]:
-    return [f"--config.mesh.data={data}", f"--config.mesh.fsdp={fsdp}", f"--config.mesh.frame={frame}"]
-
-
-def go_on(workdir: Path, until: int, where: str) -> None:
-    """Start the run again on a topology, to go on to a step."""
+def until(step: int, workdir: Path, data: int, fsdp: int, frame: int) -> list[str]:
+    """Flags of a run that goes on to a step, on a mesh."""
     flags = ["--config.log_every=1", "--config.validation.every=100", "--config.optimizer.warmup_steps=0"]
-    flags.append(f"--config.steps={until}")
-    if where == "alone":
-        finish(start(workdir, *flags))
-    elif where == "two processes":
-        address = free_address()
-        flags += on_mesh(1, 8, 1)
-        finish(*[start(workdir, *flags, *of_two(process, address), devices=4) for process in (0, 1)])
-    else:
-        meshes = {"data": (8, 1, 1), "fsdp": (1, 8, 1), "mixed": (2, 2, 2)}
-        finish(start(workdir, *flags, *on_mesh(*meshes[where]), devices=8))
+    flags.append(f"--config.trainable=(({TRAINABLE!r}, True), ('rest', False))")
+    mesh = [f"--config.mesh.{name}={size}" for name, size in (("data", data), ("fsdp", fsdp), ("frame", frame))]
+    return [f"--workdir={workdir}", f"--config.steps={step}", *flags, *mesh]
 
 
-@pytest.fixture(scope="module")
-def alone(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Ten steps on one device, with a validation where the moving run has one."""
-    workdir: Path = tmp_path_factory.mktemp("alone") / "run"
-    go_on(workdir, 10, "alone")
-    return workdir
+def on_two_processes(step: int, workdir: Path) -> None:
+    address = free_address()
+    flags = until(step, workdir, 1, 8, 1)
+    finish(*[start(workdir, *flags, *of_two(process, address), devices=4) for process in (0, 1)])
 
 
-def test_a_run_moves_between_topologies(alone: Path, tmp_path: Path) -> None:
-    workdir = tmp_path / "run"
-    # Two processes make the start, the data goes from them to one and back.
-    moves = (("two processes", 2), ("alone", 3), ("data", 4), ("two processes", 6), ("fsdp", 8), ("mixed", 10))
-    for where, until in moves:
-        go_on(workdir, until, where)
-    expected, found = losses(alone), losses(workdir)
+def on_one_process(*runs: list[str], devices: int) -> None:
+    said = run_several(*runs, devices=devices)
+    assert [status for status, _ in said] == [0] * len(runs), said
+
+
+def test_a_run_moves_between_topologies(tmp_path: Path) -> None:
+    alone, moved = tmp_path / "alone", tmp_path / "moved"
+    # Two processes make the start, the data goes from them to one and back, and from mesh to mesh.
+    on_two_processes(2, moved)
+    on_one_process(until(10, alone, 1, 1, 1), until(3, moved, 1, 1, 1), devices=1)
+    on_two_processes(4, moved)
+    on_one_process(until(6, moved, 8, 1, 1), until(8, moved, 1, 8, 1), until(10, moved, 2, 2, 2), devices=8)
+    expected, found = losses(alone), losses(moved)
     steps = {(step, name) for step in range(1, 11) for name in ("loss", "gradient_norm")}
     assert steps | {(10, "validation/loss")} <= found.keys()
     assert expected.keys() <= found.keys()

@@ -10,8 +10,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+import magdiff_jax.export
+from magdiff_jax import generate, train
+from magdiff_jax.errors import UserError
 from tests.training.commands import (
     ROOT,
+    TINY,
     entries,
     finish,
     free_address,
@@ -20,6 +24,7 @@ from tests.training.commands import (
     of_two,
     overwrite_64_bytes,
     run,
+    run_several,
     start,
 )
 
@@ -29,12 +34,13 @@ def whole(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A run that nothing came in the way of, with its model beside it."""
     workdir: Path = tmp_path_factory.mktemp("whole") / "run"
     finish(start(workdir, "--config.validation.sample_every=6"))
-    export(workdir, workdir.parent / "model")
+    out = workdir.parent / "model"
+    finish(run(sys.executable, "-m", "magdiff_jax.export", "--workdir", str(workdir), "--out", str(out)))
     return workdir
 
 
 def export(workdir: Path, out: Path, *flags: str) -> None:
-    finish(run(sys.executable, "-m", "magdiff_jax.export", "--workdir", str(workdir), "--out", str(out), *flags))
+    magdiff_jax.export.main([f"--workdir={workdir}", f"--out={out}", *flags])
 
 
 def wait_for(process: subprocess.Popen, path: Path) -> None:
@@ -101,21 +107,24 @@ def test_sigterm_ends_two_processes_that_went_on_from_a_checkpoint(whole: Path, 
 def test_losses_that_are_not_finite_end_the_run_after_saving(tmp_path: Path) -> None:
     workdir = tmp_path / "run"
     hopeless = ["--config.optimizer.learning_rate=1e38", "--config.optimizer.warmup_steps=0", "--config.steps=20"]
-    (errors,) = finish(start(workdir, *hopeless, "--config.checkpoints.every=50"), status=2)
-    last = errors.splitlines()[-1]
+    with pytest.raises(UserError) as caught:
+        train.main([f"--config={TINY}", f"--workdir={workdir}", *hopeless, "--config.checkpoints.every=50"])
+    last = str(caught.value)
     assert "the loss was not finite in the steps 2, 3, 4: lower the learning rate, or look at their clips" in last
     assert "emoji_motion/" in last
     (saved,) = (workdir / "checkpoints").iterdir()
     assert f"the run is saved at step {saved.name}" in last
 
 
-def test_damage_is_named_and_the_last_good_checkpoint_is_used(whole: Path, tmp_path: Path) -> None:
+def test_damage_is_named_and_the_last_good_checkpoint_is_used(
+    whole: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     workdir = tmp_path / "run"
     shutil.copytree(whole, workdir)
     overwrite_64_bytes(workdir / "checkpoints" / "6")
-    (errors,) = finish(start(workdir))
-    assert "6" in next(line for line in errors.splitlines() if line.startswith("warning:"))
-    assert "going on from step 3 of 6" in errors
+    with pytest.warns(UserWarning, match=r"checkpoints/6 is damaged and not used"):
+        train.main([f"--config={TINY}", f"--workdir={workdir}"])
+    assert "going on from step 3 of 6" in capsys.readouterr().err
     export(workdir, tmp_path / "model")
     assert_same_model(whole.parent / "model", tmp_path / "model")
 
@@ -124,9 +133,9 @@ def test_exported_model_generates(whole: Path, tmp_path: Path) -> None:
     from PIL import Image
 
     Image.fromarray(np.full((20, 20, 3), 200, np.uint8)).save(tmp_path / "subject.png")
-    command = ["-m", "magdiff_jax.generate", "--model", str(whole.parent / "model"), "--steps", "2", "--prompt", "a"]
+    command = [f"--model={whole.parent / 'model'}", "--steps=2", "--prompt=a"]
     out = tmp_path / "clip.gif"
-    finish(run(sys.executable, *command, "--subject", str(tmp_path / "subject.png"), "--out", str(out)))
+    generate.main([*command, f"--subject={tmp_path / 'subject.png'}", f"--out={out}"])
     assert out.stat().st_size > 100
     start_model, trained = model(whole / "start"), model(whole.parent / "model")
     moved = {path.split("/")[0] for path, value in trained.items() if not np.array_equal(value, start_model[path])}
@@ -151,40 +160,49 @@ def test_samples_and_overview_are_written(whole: Path) -> None:
     ].keys()
 
 
-@pytest.mark.parametrize(
-    ("flags", "message"),
-    [
-        (["--config.stesp=3"], "stesp"),
-        (["--config.steps=many"], "steps"),
-        (["--config.batch_size=7", "--config.accumulate=2"], "TrainConfig.accumulate = 2: must be a divisor of"),
-        (["--config.mesh.fsdp=3"], "mesh (data -1, fsdp 3, frame 1) does not fit 8 devices"),
-        (["--config.batch_size=12"], "batch_size = 12: must be a multiple of 8"),
-        (["--config.trainable=(('unet', True), ('conv_in', False), ('rest', False))"], "is covered 2 times"),
-        (["--config.trainable=(('unet', True),)"], "trainable: no rule covers resampler/"),
-        (["--config.sharding=(('unet', ('fsdp',)),)"], "sharding: no rule covers resampler/"),
-        (
-            ["--config.trainable=(('vae', True), ('rest', False))"],
-            "trains unet and resampler only",
-        ),
-        (["--config.precision.compute=float8"], "PrecisionConfig.compute = 'float8': must be one of"),
-        (["--profile", "x"], "--profile x: must be START:STEPS"),
-        (["--process", "1"], "--coordinator, --processes and --process belong together"),
-    ],
-)
-def test_a_mistake_is_one_line(flags: list[str], message: str, tmp_path: Path) -> None:
-    process = start(tmp_path / "run", *flags, devices=8)
-    (errors,) = finish(process, status=2)
-    assert message in errors
+MISTAKES = [
+    (["--config.stesp=3"], "stesp"),
+    (["--config.steps=many"], "steps"),
+    (["--config.batch_size=7", "--config.accumulate=2"], "TrainConfig.accumulate = 2: must be a divisor of"),
+    (["--config.mesh.fsdp=3"], "mesh (data -1, fsdp 3, frame 1) does not fit 8 devices"),
+    (["--config.batch_size=12"], "batch_size = 12: must be a multiple of 8"),
+    (["--config.trainable=(('unet', True), ('conv_in', False), ('rest', False))"], "is covered 2 times"),
+    (["--config.trainable=(('unet', True),)"], "trainable: no rule covers resampler/"),
+    (["--config.sharding=(('unet', ('fsdp',)),)"], "sharding: no rule covers resampler/"),
+    (
+        ["--config.trainable=(('vae', True), ('rest', False))"],
+        "trains unet and resampler only",
+    ),
+    (["--config.precision.compute=float8"], "PrecisionConfig.compute = 'float8': must be one of"),
+    (["--profile", "x"], "--profile x: must be START:STEPS"),
+    (["--process", "1"], "--coordinator, --processes and --process belong together"),
+]
+
+
+@pytest.fixture(scope="module")
+def said(tmp_path_factory: pytest.TempPathFactory) -> list[tuple[int, str]]:
+    """Status and complaint of each mistake: all are made in one process, which has eight devices."""
+    folder: Path = tmp_path_factory.mktemp("mistakes")
+    made = [[*flags, f"--workdir={folder}/{index}"] for index, (flags, _) in enumerate(MISTAKES)]
+    said = run_several(*made, devices=8)
+    assert not list(folder.iterdir())
+    return said
+
+
+@pytest.mark.parametrize("index", range(len(MISTAKES)), ids=[message for _, message in MISTAKES])
+def test_a_mistake_is_one_line(index: int, said: list[tuple[int, str]]) -> None:
+    status, errors = said[index]
+    assert status == 2
+    assert MISTAKES[index][1] in errors
     assert len(errors.splitlines()) == 1
-    assert not (tmp_path / "run").exists()
 
 
 def test_folder_of_another_run_is_left_alone(whole: Path, tmp_path: Path) -> None:
-    (errors,) = finish(start(whole, "--config.seed=1"), status=2)
-    assert "is the folder of a run with another config" in errors
+    with pytest.raises(UserError, match="is the folder of a run with another config"):
+        train.main([f"--config={TINY}", f"--workdir={whole}", "--config.seed=1"])
     (tmp_path / "mine.txt").write_text("")
-    (errors,) = finish(start(tmp_path), status=2)
-    assert "holds something else" in errors
+    with pytest.raises(UserError, match="holds something else"):
+        train.main([f"--config={TINY}", f"--workdir={tmp_path}"])
 
 
 def test_help_is_complete_and_quick() -> None:

@@ -1,16 +1,18 @@
 """A config small enough to compile in seconds, for the command and for `Trainer` alike."""
 
+import functools
 import zlib
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 from ml_collections import ConfigDict
 
-from configs import small
+from configs import magdiff_sd21_256, small
+from magdiff_jax.config import Config
 from magdiff_jax.data.loader import make_loader
+from magdiff_jax.models import build
 from magdiff_jax.sharding.leaves import Leaves, to_leaves
 from magdiff_jax.sharding.mesh import to_global
 from magdiff_jax.training.config import TrainConfig
@@ -20,11 +22,12 @@ from magdiff_jax.training.state import TrainState
 from magdiff_jax.training.trainer import Trainer
 
 SIZE = 16
+# Compiling takes time by the layer, so there are few of them: one level, and attention between its two halves alone.
 NETWORKS = {
     "unet": {
         "block_out_channels": (16,),
-        "down_block_types": ("CrossAttnDownBlock3D",),
-        "up_block_types": ("CrossAttnUpBlock3D",),
+        "down_block_types": ("DownBlock3D",),
+        "up_block_types": ("UpBlock3D",),
         "layers_per_block": 1,
         "num_attention_heads": (2,),
         "cross_attention_dim": 16,
@@ -53,6 +56,9 @@ NETWORKS = {
 }
 
 
+ATTENTIVE = {**NETWORKS["unet"], "down_block_types": ("CrossAttnDownBlock3D",)}
+
+
 def emoji(split: str, length: int) -> dict[str, Any]:
     return {"kind": "emoji_motion", "split": split, "length": length, "size": SIZE, "frames": 4}
 
@@ -61,6 +67,7 @@ def get_config() -> ConfigDict:
     config = small.get_config()
     config.steps = 6
     config.batch_size = 8
+    config.trainable = magdiff_sd21_256.TRAINABLE
     config.start = {"folder": "", "networks": NETWORKS, "tokenizer": "captions"}
     config.data.update(sources=(emoji("train", 40),), height=SIZE, width=SIZE, clip_crop=SIZE, frames=4, threads=0)
     config.validation.update(
@@ -85,6 +92,11 @@ def make_config(**changes: Any) -> TrainConfig:
     return TrainConfig.from_dict(config.to_dict())
 
 
+def copied(arrays: Any) -> Any:
+    """A copy, which a step may use up; not `jnp.copy`, which compiles a program for each shape."""
+    return jax.tree.map(lambda leaf: jax.device_put(leaf, leaf.sharding, may_alias=False), arrays)
+
+
 class Run(NamedTuple):
     """A trainer with all arrays of a step, from fresh parameters."""
 
@@ -96,7 +108,7 @@ class Run(NamedTuple):
 
     def steps(self, count: int) -> tuple[TrainState, list[dict[str, np.ndarray]]]:
         """Steps on the same batch from a copy of the state, which stays; the state after them and their metrics."""
-        state = jax.tree.map(jnp.copy, self.state)
+        state = copied(self.state)
         metrics = []
         for _ in range(count):
             state, each = self.trainer.step(state, self.frozen, self.constants, self.encoded)
@@ -109,11 +121,10 @@ def make_run(devices: int = 1, one_frame: bool = False, **changes: Any) -> Run:
     config = make_config(**changes)
     trainer = Trainer(config, networks_of(config), jax.devices()[:devices])
     placed = {**trainer.abstract_trainable(), **trainer.abstract_frozen()}
-    leaves: Leaves = {}
-    for index, (name, network) in enumerate(trainer.networks.items()):
-        leaves |= to_leaves(name, network.init(jax.random.key(index)))
     leaves = {
-        path: jax.device_put(leaf.astype(placed[path].dtype), placed[path].sharding) for path, leaf in leaves.items()
+        path: jax.device_put(value.astype(placed[path].dtype), placed[path].sharding)
+        for index, (name, network) in enumerate(trainer.networks.items())
+        for path, value in _fresh(name, network.config, index).items()
     }
     frozen = {path: leaves[path] for path in trainer.frozen}
     state = trainer.make_state({path: leaves[path] for path in trainer.trainable})
@@ -121,6 +132,11 @@ def make_run(devices: int = 1, one_frame: bool = False, **changes: Any) -> Run:
     with make_loader(trainer.loader_config(images=one_frame), words) as loader:
         inputs = to_global(trainer.mesh, to_inputs(next(loader)))
     return Run(trainer, state, frozen, constants, trainer.encode(frozen, inputs))
+
+
+@functools.cache
+def _fresh(name: str, config: Config, seed: int) -> dict[str, np.ndarray]:
+    return jax.device_get(to_leaves(name, build(name, config).init(jax.random.key(seed))))
 
 
 def words(prompts: Sequence[str]) -> np.ndarray:

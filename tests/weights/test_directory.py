@@ -22,6 +22,7 @@ from tests.weights.checkpoints import BFLOAT16, RESAMPLER, UNET, change_json
 NAMES = ("unet", "vae", "text_encoder", "resampler")
 
 
+@pytest.mark.quick
 def test_the_folder_is_self_contained(model: Path, sources: Sources) -> None:
     assert {path.name for path in model.iterdir()} == {*NAMES, "tokenizer", "model.json"}
     for name in NAMES:

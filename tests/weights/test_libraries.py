@@ -123,6 +123,7 @@ def values(component: Component) -> dict[str, np.ndarray]:
     return {entry.name: entry.layout.to_torch(leaves[entry.path]) for entry in table(component.network)}
 
 
+@pytest.mark.quick
 def test_every_tensor_has_its_place(parts: dict[str, Part], modules: dict[str, Any]) -> None:
     for name in ("vae", "text_encoder"):
         ours = values(filled(name, parts[name]))

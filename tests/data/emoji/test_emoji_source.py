@@ -63,6 +63,7 @@ def test_a_clip_is_the_same_in_every_process() -> None:
     assert hashlib.sha256(text).hexdigest() == theirs.stdout.strip()
 
 
+@pytest.mark.quick
 def test_a_clip_follows_from_seed_split_and_index() -> None:
     first, other = EmojiMotion("train", 50, 32), EmojiMotion("train", 50, 32, seed=1)
     order = np.random.default_rng(0).permutation(50).tolist()

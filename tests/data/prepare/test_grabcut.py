@@ -27,6 +27,7 @@ def test_shares_are_of_width_and_height(driver):
     np.testing.assert_array_equal(found.masks, segment_box(driver[:3], (88, 36, 88, 72)))
 
 
+@pytest.mark.quick
 def test_the_clips_own_box_comes_first(driver):
     found = GrabCut().segment(driver[:2], "man", (40, 10, 90, 134))
     assert found.provenance["box"] == [40, 10, 90, 134]

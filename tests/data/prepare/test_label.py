@@ -186,6 +186,7 @@ def test_a_list_that_is_not_there(tmp_path: Path):
         read_words(tmp_path)
 
 
+@pytest.mark.quick
 @pytest.mark.parametrize(
     ("answer", "caption", "label", "chosen_by", "category"),
     [

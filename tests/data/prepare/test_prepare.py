@@ -186,7 +186,7 @@ def test_killed_and_resumed_with_two_workers_gives_the_same_records(
     many = tmp_path / "many"
     many.mkdir()
     rows = ["video,caption,box"]
-    for index in range(10):
+    for index in range(6):
         (many / f"{index:02}.mp4").symlink_to(videos / ("driver.mp4", "rabbit.mp4")[index % 2])
         rows.append(f'{index:02}.mp4,"A man walks his dog, number {index}.","30,10,110,130"')
     (many / "captions.csv").write_text("\n".join(rows), encoding="utf-8")
@@ -201,7 +201,7 @@ def test_killed_and_resumed_with_two_workers_gives_the_same_records(
         os.killpg(process.pid, signal.SIGKILL)
     assert [socket.laddr for socket in sockets if socket.status == psutil.CONN_LISTEN] == []
     done = store.records("train")
-    assert 1 <= len(done) < 10
+    assert 1 <= len(done) < 6
     assert not (tmp_path / "out/prepared/summary.json").exists()
     # Marked, so that it shows if it were made again.
     (tmp_path / "out/prepared/incomplete.X_1.0.0").mkdir()
@@ -213,7 +213,7 @@ def test_killed_and_resumed_with_two_workers_gives_the_same_records(
     resumed = by_id(tmp_path / "out")
     main([*arguments(many), "--out", str(tmp_path / "other")])
     whole = by_id(tmp_path / "other")
-    assert sorted(resumed) == sorted(whole) == [f"{index:02}" for index in range(10)]
+    assert sorted(resumed) == sorted(whole) == [f"{index:02}" for index in range(6)]
     marked = [name for name in whole if resumed[name].info.caption != whole[name].info.caption]
     assert len(marked) == 1
     for name in set(whole) - set(marked):

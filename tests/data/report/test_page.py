@@ -76,6 +76,7 @@ def page(mini, tmp_path_factory) -> Page:
     return report(mini, tmp_path_factory.mktemp("page"), REJECTED)
 
 
+@pytest.mark.quick
 def test_the_numbers_are_those_counted_by_hand(page):
     assert "Mini & co" in page.text
     assert "A <set> of clips." in page.text

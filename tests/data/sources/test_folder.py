@@ -49,6 +49,7 @@ def ids(source):
     return [source[index].info.id for index in range(len(source))]
 
 
+@pytest.mark.quick
 def test_videos_are_listed_in_the_order_of_their_ids(videos, carphone):
     source = FolderSource(videos, name="mine", fps=5.0)
     assert isinstance(source, Source)
