@@ -11,9 +11,13 @@ import tempfile
 
 os.environ.setdefault("JAX_PLATFORMS", "cpu")
 # Most of the time goes into compiling programs that run for milliseconds: without LLVM's costlier optimisations it
-# takes half as long, and without the emitters that make faster kernels six tenths of that. The last flag is the
-# commands' own (`magdiff_jax.runtime`): the tests' processes and those that they start have their programs in common.
-FLAGS = "--xla_backend_optimization_level=0 --xla_cpu_use_fusion_emitters=false --xla_cpu_experimental_ynn_fusion_type="
+# takes half as long, without the emitters that make faster kernels six tenths of that, and in one part rather than 32
+# nine tenths. The last flag is that of the commands (`magdiff_jax.runtime`): the tests have their programs in common
+# with the processes that they start.
+FLAGS = (
+    "--xla_backend_optimization_level=0 --xla_cpu_use_fusion_emitters=false --xla_cpu_parallel_codegen_split_count=1 "
+    "--xla_cpu_experimental_ynn_fusion_type="
+)
 os.environ.setdefault("XLA_FLAGS", FLAGS)
 # A program that several tests compile is compiled once, by whichever process comes first: workers, and the processes
 # that tests start, find the folder in their environment.
