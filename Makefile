@@ -2,7 +2,7 @@
 
 PYTHON ?= python3
 BIN := .venv/bin
-# uv, where there is one, takes a tenth of pip's time.
+# uv, where there is one, takes an eighth of pip's time.
 INSTALL = $(if $(shell command -v uv),uv pip install --python $(BIN)/python, \
 	$(BIN)/python -m pip install --disable-pip-version-check) --quiet --constraint constraints.txt
 

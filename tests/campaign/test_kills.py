@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from magdiff_jax.media.video import read_video
 from tests.test_requests import alike, request, write_requests
 from tests.training.commands import entries, finish, model, run, start
 
@@ -63,7 +64,7 @@ def test_many_videos(model_folder: Path, tmp_path: Path) -> None:
         kill_after(generate(out), moment)
         # What is there is whole, with its record beside it or about to be written again.
         for path in out.glob("*.mp4"):
-            assert alike(path, path)
+            assert len(read_video(path, 4).frames) == 4
     finish(generate(out))
     finish(generate(tmp_path / "whole"))
     names = {f"cat-{index}{suffix}" for index in range(count) for suffix in (".mp4", ".json")}
