@@ -6,8 +6,10 @@ earlier run wrote beyond it does not count.
 
 import json
 import math
+import sys
 import time
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -54,9 +56,10 @@ class EventFile:
             folder: gets one more file; TensorBoard hides what others in it hold of steps beyond `start`.
             start: steps done so far.
         """
-        # Not tensorboardX's SummaryWriter: its thread dies of a full disk, and whoever writes then waits forever.
-        from tensorboardX.event_file_writer import EventsWriter
-        from tensorboardX.proto.event_pb2 import SessionLog
+        with _hidden("torch"):
+            # Not tensorboardX's SummaryWriter: its thread dies of a full disk, and whoever writes then waits forever.
+            from tensorboardX.event_file_writer import EventsWriter
+            from tensorboardX.proto.event_pb2 import SessionLog
 
         folder.mkdir(parents=True, exist_ok=True)
         # Its own names tell seconds apart, and what is there already is overwritten.
@@ -82,3 +85,16 @@ class EventFile:
 
         self._writer.write_event(Event(step=step, wall_time=time.time(), **content))
         self._writer.flush()
+
+
+@contextmanager
+def _hidden(package: str) -> Iterator[None]:
+    """Imports within find that a package is not there: tensorboardX takes seconds to read PyTorch, unused here."""
+    before = sys.modules.get(package)
+    sys.modules[package] = None  # type: ignore[assignment]
+    try:
+        yield
+    finally:
+        del sys.modules[package]
+        if before is not None:
+            sys.modules[package] = before

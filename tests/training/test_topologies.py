@@ -12,7 +12,9 @@ TRAINABLE = r"^unet/.*(temp_convs/0/norms|transformer_blocks/)|^unet/hfa_project
 
 def until(step: int, workdir: Path, data: int, fsdp: int, frame: int) -> list[str]:
     """Flags of a run that goes on to a step, on a mesh."""
-    flags = ["--config.log_every=1", "--config.validation.every=100", "--config.optimizer.warmup_steps=0"]
+    flags = ["--config.log_every=1", "--config.checkpoints.every=100", "--config.optimizer.warmup_steps=0"]
+    # Validation is of the whole way, at its end.
+    flags.append("--config.validation.every=100" if step == 10 else "--config.validation.sources=()")
     flags.append(f"--config.trainable=(({TRAINABLE!r}, True), ('rest', False))")
     mesh = [f"--config.mesh.{name}={size}" for name, size in (("data", data), ("fsdp", fsdp), ("frame", frame))]
     return [f"--workdir={workdir}", f"--config.steps={step}", *flags, *mesh]
