@@ -15,7 +15,7 @@ help:
 	@echo "make miniature install, then train the whole method in miniature, for hours, into runs/miniature; goes on where it was"
 	@echo "make test      install, then lint, check types and run the tests"
 	@echo "make quick     install, then run one test of each part, in a minute"
-	@echo "make campaign  install, then run what takes hours and is done before a release"
+	@echo "make campaign  install, then run what takes half an hour or more and is done before a release"
 	@echo "make bench     install, then measure speed and memory on this machine"
 	@echo "make venv      install into .venv (with uv where there is one)"
 	@echo "make clean     remove .venv and demo/"
@@ -76,7 +76,7 @@ test: lint
 quick: venv
 	$(BIN)/pytest -m quick
 
-# What a release is checked with, by hand: hours on a small machine.
+# What a release is checked with, by hand: half an hour of processor time, most of it in one process.
 campaign: .venv/everything
 	$(BIN)/pytest -m campaign
 

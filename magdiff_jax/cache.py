@@ -51,7 +51,7 @@ def main(arguments: list[str]) -> None:
         raise ConfigError(f"objective = {config.objective!r}: has no frozen encoders; there is nothing to cache")
     networks = networks_of(config)
     distributed.start(args.coordinator, args.processes, args.process)
-    size = make_cache(Trainer(config, networks, jax.devices()), args.out, args.examples)
+    size = make_cache(Trainer(config, networks, runtime.devices()), args.out, args.examples)
     if jax.process_index() == 0:
         each = size / args.examples
         print(f"{args.out}: {args.examples:,} examples, {size / 1e9:.2f} GB ({each / 1e3:.1f} kB each)")

@@ -4,7 +4,7 @@ import argparse
 import dataclasses
 import hashlib
 import inspect
-import json
+import io
 import logging
 import os
 import re
@@ -19,14 +19,15 @@ from typing import Any, NoReturn
 
 import numpy as np
 
-from magdiff_jax import __version__
+from magdiff_jax import __version__, runtime
 from magdiff_jax.config import COMPUTE_DTYPES, ConfigError
 from magdiff_jax.diffusion.settings import Settings, check_seeds
-from magdiff_jax.errors import UserError
+from magdiff_jax.errors import UserError, refusal, refusals_told
 from magdiff_jax.media.images import write_image
-from magdiff_jax.media.video import check_output, write_video
-from magdiff_jax.replacing import replacing
+from magdiff_jax.media.video import check_frame_size, check_output, names_folder, write_video
+from magdiff_jax.replacing import check_writable, replacing
 from magdiff_jax.shipped import MINIATURE
+from magdiff_jax.text import check_whole, parse_json, read_text, to_json
 
 # Flags that say where a result goes, not what it is.
 _NOT_RECORDED = {"out", "overwrite", "rerun", "count", "sheet", "requests"}
@@ -45,10 +46,14 @@ def run(main: Callable[[list[str]], None]) -> None:
         logging.getLogger(name).setLevel(logging.CRITICAL)
     os.environ.setdefault("TRANSFORMERS_NO_ADVISORY_WARNINGS", "1")
     warnings.showwarning = lambda message, *_, **__: print(f"warning: {message}", file=sys.stderr)
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")  # names of files may be in any encoding
     try:
-        main(sys.argv[1:])
+        with refusals_told():
+            main(sys.argv[1:])
     except (UserError, ConfigError) as error:
-        print(f"error: {error}", file=sys.stderr)
+        print("error:", " ".join(str(error).splitlines()), file=sys.stderr)
         sys.exit(2)
     except KeyboardInterrupt:
         sys.exit(130)
@@ -64,7 +69,14 @@ def call(module: str, *flags: object) -> None:
 
 
 class Parser(argparse.ArgumentParser):
-    """Answers a mistake in one line, like the rest of a command, without the list of all flags."""
+    """Answers a mistake in one line, like the rest of a command, without the list of all flags.
+
+    A path may begin with ~, which shells leave as it is after `--flag=`.
+    """
+
+    def __init__(self, *args: Any, **kwargs: Any):
+        super().__init__(*args, **kwargs)
+        self.register("type", Path, lambda text: Path(os.path.expanduser(text)))
 
     def error(self, message: str) -> NoReturn:
         raise UserError(f"{message} (--help shows all flags)")
@@ -104,11 +116,12 @@ def sampling_parser(command: str, description: str, many: bool, long_videos: boo
     parser.add_argument("--prompt", required=not many, metavar="TEXT", help="what the video shows")
     parser.add_argument(
         "--out",
-        type=Path,
+        # A path of Python's would not tell NAME/ from NAME.
+        type=Path if many else os.path.expanduser,
         required=True,
         metavar="FILE|DIR",
-        help="video to write: .mp4 (H.264), .gif, or without a suffix a folder of PNGs; NAME.json beside it records "
-        "all settings",
+        help="video to write: .mp4 (H.264), .gif, or without a suffix, or with / at the end, a folder of PNGs; "
+        "NAME.json beside it records all settings",
     )
     parser.add_argument("--overwrite", action="store_true", help="replace outputs that are there")
     parser.add_argument(
@@ -161,6 +174,26 @@ def sampling_parser(command: str, description: str, many: bool, long_videos: boo
     return parser
 
 
+def add_mask_flags(parser: Parser) -> None:
+    """The flags that find a subject, and that move and soften the edge of its mask; see `matte` and `media.edges`."""
+    parser.add_argument(
+        "--matte",
+        metavar="DIR|NAME",
+        help="let a SAM 2 model find the subject in --subject-box, or in all but the border; a folder, or a name on "
+        "the model hub: facebook/sam2.1-hiera-large",
+    )
+    parser.add_argument(
+        "--mask-grow",
+        type=int,
+        default=0,
+        metavar="PIXELS",
+        help="move the mask's edge outwards, inwards where negative: -2 takes a rim of the old background away",
+    )
+    parser.add_argument(
+        "--mask-feather", type=int, default=0, metavar="PIXELS", help="let the subject fade to black at its edge"
+    )
+
+
 def asks_for_many(arguments: list[str]) -> bool:
     """Whether --requests is among a command's flags."""
     return any(argument.split("=")[0] == "--requests" for argument in arguments)
@@ -183,8 +216,16 @@ def parse(parser: Parser, arguments: list[str]) -> tuple[argparse.Namespace, dic
 
 
 def as_flags(values: Mapping[str, Any]) -> list[str]:
-    """Flags as they are typed, from their values by name; None: left out."""
-    return [f"{_flag(name)}={value}" for name, value in values.items() if value is not None]
+    """Flags as they are typed, from their values by name; None: left out. 7.0 is the whole number 7, as JSON has it.
+
+    Raises:
+        UserError: one cannot be typed.
+    """
+    for name, value in values.items():
+        if "\0" in f"{name}{value}":
+            raise UserError(f"{name!r} = {value!r}: must not hold the character \\0")
+    whole = {name: int(value) for name, value in values.items() if isinstance(value, float) and value.is_integer()}
+    return [f"{_flag(name)}={value}" for name, value in {**values, **whole}.items() if value is not None]
 
 
 def settings_of(args: argparse.Namespace) -> Settings:
@@ -195,17 +236,28 @@ def settings_of(args: argparse.Namespace) -> Settings:
     return Settings(**values)
 
 
-def outputs_of(out: Path, sheet: bool) -> tuple[Path, Path, Path | None]:
+def outputs_of(out: str | Path, sheet: bool) -> tuple[Path, Path, Path | None]:
     """The video, its record and its contact sheet."""
-    stem = out.with_suffix("")
-    return out, stem.with_name(stem.name + ".json"), stem.with_name(stem.name + ".sheet.png") if sheet else None
+    path = Path(out)
+    stem = path if names_folder(out) else path.with_suffix("")
+    return path, stem.with_name(stem.name + ".json"), stem.with_name(stem.name + ".sheet.png") if sheet else None
 
 
-def numbered(out: Path, count: int) -> list[Path]:
+def numbered(out: str, count: int) -> list[str]:
     """`out` itself, or NAME-1, NAME-2, … where there are several."""
-    if not out.name:
+    path = Path(out)
+    if not path.name:
         raise UserError(f'--out "{out}": name a file or a new folder')
-    return [out] if count == 1 else [out.with_name(f"{out.stem}-{i + 1}{out.suffix}") for i in range(count)]
+    if count == 1:
+        return [out]
+    stem, end = (path, "/") if names_folder(out) else (path.with_suffix(""), path.suffix)
+    return [f"{stem}-{i + 1}{end}" for i in range(count)]
+
+
+def check_texts(args: argparse.Namespace) -> None:
+    """Raises UserError where a text that goes to the model has half a character."""
+    for name in ("prompt", "negative_prompt"):
+        check_whole(getattr(args, name), _flag(name))
 
 
 def check_numbers(args: argparse.Namespace, count: int = 1) -> None:
@@ -226,9 +278,11 @@ def check_request(args: argparse.Namespace, count: int = 1) -> None:
     """Check what can be known from the flags alone.
 
     Raises:
-        UserError: as `check_numbers`, or an output cannot be written, or is there and not to be replaced.
+        UserError: as `check_texts` and `check_numbers`, or an output cannot be written, or is there and not to be
+            replaced.
         ConfigError: a seed out of range.
     """
+    check_texts(args)
     check_numbers(args, count)
     for out in numbered(args.out, count):
         check_output(out, args.overwrite)
@@ -237,14 +291,22 @@ def check_request(args: argparse.Namespace, count: int = 1) -> None:
                 raise UserError(f"{path} is a folder: choose another --out")
             if path is not None and path.exists() and not args.overwrite:
                 raise UserError(f"{path} exists: choose another --out or add --overwrite")
+    for path in outputs_of(out, args.sheet):  # of several, the last one's names are the longest
+        if path is not None:
+            check_writable(path)
+
+
+def check_size(args: argparse.Namespace, height: int, width: int) -> None:
+    """Raises UserError where frames of this size, in pixels, are too large for --out once they are enlarged."""
+    check_frame_size(args.out, height * args.enlarge, width * args.enlarge)
 
 
 def write_outputs(
-    out: Path, frames: np.ndarray, fps: float, record: Mapping[str, Any], sheet: np.ndarray | None
+    out: str, frames: np.ndarray, fps: float, record: Mapping[str, Any], sheet: np.ndarray | None
 ) -> None:
     """Write the video, enlarged as its record says, the record and its contact sheet, and print their paths."""
     video_path, record_path, sheet_path = outputs_of(out, sheet is not None)
-    write_video(video_path, enlarged(frames, record["arguments"]["enlarge"]), fps)
+    write_video(out, enlarged(frames, record["arguments"]["enlarge"]), fps)
     write_record(record_path, record)
     if sheet is not None and sheet_path is not None:
         write_image(sheet_path, sheet)
@@ -258,7 +320,7 @@ def enlarged(frames: np.ndarray, factor: int) -> np.ndarray:
 
 def write_record(path: Path, record: Mapping[str, Any]) -> None:
     with replacing(path) as new:
-        new.write_text(json.dumps(record, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
+        new.write_text(to_json(record, indent=2) + "\n", encoding="utf-8")
 
 
 def options_of(runs: Sequence[argparse.Namespace]) -> dict[str, Any]:
@@ -283,14 +345,12 @@ def arguments_of(args: argparse.Namespace) -> dict[str, Any]:
 
 def make_record(parser: Parser, args: argparse.Namespace, inputs: Mapping[str, str]) -> dict[str, Any]:
     """All that a result follows from: flags, SHA-256 of the inputs and versions."""
-    import jax
-
     return {
         "command": parser.prog,
         "arguments": arguments_of(args),
         "inputs": dict(inputs),
         "versions": {"magdiff_jax": __version__, **{name: metadata.version(name) for name in _PACKAGES}},
-        "device": jax.devices()[0].device_kind,
+        "device": runtime.devices()[0].device_kind,
     }
 
 
@@ -312,20 +372,19 @@ def _digest(path: Path) -> str:
         if path.is_dir():
             files = sorted(file for file in path.iterdir() if file.is_file())
             lines = "".join(f"{_digest(file)}  {file.name}\n" for file in files)
-            return hashlib.sha256(lines.encode()).hexdigest()
+            return hashlib.sha256(lines.encode("utf-8", "surrogateescape")).hexdigest()
         with path.open("rb") as stream:
             return hashlib.file_digest(stream, "sha256").hexdigest()
     except OSError as error:
-        raise UserError(f"{path}: {error.strerror}; check the path") from None
+        raise UserError(f"{path}: {refusal(error)}") from None
 
 
 def _read_record(path: Path, command: str) -> dict[str, Any]:
+    text = read_text(path)
     try:
-        record = json.loads(path.read_text(encoding="utf-8"))
-    except OSError as error:
-        raise UserError(f"--rerun {path}: {error.strerror}; check the path") from None
-    except ValueError:
-        raise UserError(f"--rerun {path} is not the JSON record of a run") from None
+        record = parse_json(text, str(path))
+    except UserError:
+        record = None
     parts = {"command": str, "arguments": dict, "inputs": dict}
     if not isinstance(record, dict) or not all(isinstance(record.get(part), kind) for part, kind in parts.items()):
         raise UserError(f"--rerun {path} is not the JSON record of a run")

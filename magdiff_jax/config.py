@@ -4,7 +4,8 @@ import dataclasses
 import math
 import numbers
 from collections.abc import Mapping
-from typing import Any, TypeVar, get_type_hints
+from types import UnionType
+from typing import Any, TypeVar, Union, get_args, get_origin, get_type_hints
 
 AnyConfig = TypeVar("AnyConfig", bound="Config")
 
@@ -32,6 +33,11 @@ class Config:
         if missing:
             raise ConfigError(f"{cls.__name__}: missing keys {missing}")
         kinds = get_type_hints(cls)
+        for key, value in values.items():
+            if not _fits(kinds[key], value):
+                raise ConfigError(
+                    f"{cls.__name__}.{key} = {value!r}: an object, a list or one value in another's place"
+                )
         return cls(**{key: _from_json(kinds[key], value) for key, value in values.items()})
 
     def to_dict(self) -> dict[str, Any]:
@@ -54,6 +60,22 @@ class Config:
             for number in value if isinstance(value, tuple) else (value,):
                 whole = isinstance(number, int) and not isinstance(number, bool)
                 self._require(key, whole and number > 0, "positive whole numbers")
+
+
+def _fits(kind: Any, value: Any) -> bool:
+    """Whether a value is an object, a list or a single value where its kind is one; of single values, any will do."""
+    origin = get_origin(kind) or kind
+    if origin in (Union, UnionType):
+        return any(_fits(option, value) for option in get_args(kind))
+    if origin is tuple:
+        if not isinstance(value, list | tuple):
+            return False
+        *items, last = get_args(kind)
+        kinds = items * len(value) if last is ... else [*items, last]
+        return len(kinds) == len(value) and all(map(_fits, kinds, value))
+    if isinstance(origin, type) and issubclass(origin, Config | Mapping):
+        return isinstance(value, Config | Mapping)
+    return origin is Any or not isinstance(value, list | tuple | Mapping)
 
 
 def _from_json(kind: Any, value: Any) -> Any:

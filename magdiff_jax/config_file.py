@@ -1,5 +1,6 @@
 """Configs in files: Python files with a `get_config()`, and `--config.key=value` flags that change its values."""
 
+import os
 import runpy
 from pathlib import Path
 from typing import Any
@@ -18,6 +19,7 @@ def split_overrides(arguments: list[str]) -> tuple[list[str], list[str]]:
 def read_config(path: Path, overrides: list[str]) -> dict[str, Any]:
     """The values of a config file, with overrides of the types that the file's own values have.
 
+    An override may begin with ~, which shells leave as it is there.
     The file is a program and runs as one.
 
     Raises:
@@ -36,7 +38,8 @@ def read_config(path: Path, overrides: list[str]) -> dict[str, Any]:
     except Exception as error:  # whatever the file does
         raise UserError(f"--config {path}: {_line(error)}") from error
     values = flags.FlagValues()
-    arguments = ["", *overrides]
+    pairs = [override.split("=", 1) for override in overrides]
+    arguments = ["", *(f"{key}={os.path.expanduser(value)}" for key, value in pairs)]
     try:
         config_flags.DEFINE_config_dict("config", config, flag_values=values, sys_argv=arguments)
         values(arguments)

@@ -12,6 +12,9 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from magdiff_jax import commands, requests, runtime
+from magdiff_jax.errors import UserError
+from magdiff_jax.matte import matte
+from magdiff_jax.media.edges import check_edges, feather_frames, grow_masks
 from magdiff_jax.media.masks import read_masks, whole_frame_if_empty
 from magdiff_jax.media.segment import parse_box, segment_box
 from magdiff_jax.media.sheet import contact_sheet
@@ -27,7 +30,7 @@ def make_parser(many: bool = False) -> commands.Parser:
     parser.add_argument(
         "--video", type=Path, required=not many, metavar="FILE|DIR", help="video, GIF or folder of pictures"
     )
-    masks = parser.add_mutually_exclusive_group(required=not many)
+    masks = parser.add_mutually_exclusive_group()
     masks.add_argument(
         "--masks",
         type=Path,
@@ -39,6 +42,7 @@ def make_parser(many: bool = False) -> commands.Parser:
         metavar="X,Y,W,H",
         help="find the subject within this box of the first frame (GrabCut) and follow it",
     )
+    commands.add_mask_flags(parser)
     parser.add_argument("--frames", type=int, help="to take from the video (default: the model's)")
     parser.add_argument("--start", type=int, default=0, help="first frame to take (default: 0)")
     parser.add_argument("--stride", type=int, default=1, help="take every so many frames (default: 1)")
@@ -47,9 +51,12 @@ def make_parser(many: bool = False) -> commands.Parser:
 
 
 def subject_masks(frames: np.ndarray, args: argparse.Namespace) -> np.ndarray:
-    """Where the subject is in each frame, [frame, height, width]: from --masks or --subject-box."""
+    """Where the subject is in each frame, [frame, height, width]: from --masks, --matte or --subject-box."""
     if args.masks is not None:
-        masks = read_masks(args.masks, len(frames), frames.shape[1], frames.shape[2], args.start, args.stride)
+        height, width = frames.shape[1:3]
+        masks = read_masks(args.masks, len(frames), height, width, args.start, args.stride, args.video)
+    elif args.matte is not None:
+        masks = matte(frames, args.matte, None if args.subject_box is None else parse_box(args.subject_box))
     else:
         masks = segment_box(frames, parse_box(args.subject_box))
     return whole_frame_if_empty(masks)
@@ -58,6 +65,11 @@ def subject_masks(frames: np.ndarray, args: argparse.Namespace) -> np.ndarray:
 def check(args: argparse.Namespace) -> None:
     if args.fps is not None:
         check_fps(args.fps)
+    check_edges(args.mask_grow, args.mask_feather)
+    if (args.masks, args.matte, args.subject_box) == (None, None, None):
+        raise UserError("where is the subject? give --masks, --subject-box or --matte")
+    if args.matte is not None and args.masks is not None:
+        raise UserError("--matte finds the subject, --masks say where it is: give one of them")
     if args.subject_box is not None:
         parse_box(args.subject_box)
 
@@ -66,19 +78,21 @@ def read(args: argparse.Namespace, frames: int) -> Source:
     clip = read_video(args.video, frames, args.start, args.stride)
     fps = clip.fps if args.fps is None else args.fps
     check_fps(fps)
-    return Source(clip.frames, subject_masks(clip.frames, args), fps)
+    masks = grow_masks(subject_masks(clip.frames, args), args.mask_grow)
+    return Source(feather_frames(clip.frames, masks, args.mask_feather), masks, fps)
 
 
 def make(
     pipe: "MagDiff", runs: Sequence[argparse.Namespace], sources: Sequence[Source], progress: bool = True
 ) -> np.ndarray:
-    return pipe.edit(
-        [args.prompt for args in runs],
-        [source.frames for source in sources],
-        [source.masks for source in sources],
-        progress=progress,
-        **commands.options_of(runs),
-    )
+    with runtime.telling_of_compiling():
+        return pipe.edit(
+            [args.prompt for args in runs],
+            [source.frames for source in sources],
+            [source.masks for source in sources],
+            progress=progress,
+            **commands.options_of(runs),
+        )
 
 
 TASK = Task(make_parser, ("video", "masks"), check, read, make)
@@ -98,7 +112,8 @@ def main(arguments: list[str]) -> None:
     from magdiff_jax.weights.directory import read_description
 
     description = read_description(args.model)
-    shape = plan(description, settings, args.frames, args.height, args.width)
+    shape = plan(description, settings, args.frames, args.height, args.width, with_subject=True)
+    commands.check_size(args, shape.height, shape.width)
     source = read(args, shape.frames)
     inputs = {**commands.digests(args, *TASK.files), "model": description.fingerprint}
     commands.check_same(recorded, args, inputs)

@@ -16,7 +16,7 @@ from magdiff_jax.errors import UserError
 from magdiff_jax.evaluation import GUIDANCE_SCALE, STEPS
 from magdiff_jax.evaluation.sheet import sheet
 from magdiff_jax.media.images import write_image
-from magdiff_jax.replacing import check_replaceable, replacing
+from magdiff_jax.replacing import check_replaceable, check_writable, replacing
 
 MARK = "results.json"
 
@@ -51,7 +51,9 @@ def main(arguments: list[str]) -> None:
     if args.out.exists() and not args.overwrite:
         raise UserError(f"{args.out} exists: choose another --out or add --overwrite")
     check_replaceable(args.out, MARK)
+    check_writable(args.out)
     runtime.prepare()
+    runtime.devices()
 
     from magdiff_jax.evaluation import miniature
     from magdiff_jax.pipeline import MagDiff

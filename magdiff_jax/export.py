@@ -7,13 +7,14 @@ from the folder that the run started from.
 """
 
 import argparse
-import json
 from pathlib import Path
 from typing import Any
 
 from magdiff_jax import commands, runtime
 from magdiff_jax.config import COMPUTE_DTYPES
 from magdiff_jax.errors import UserError
+from magdiff_jax.replacing import check_writable
+from magdiff_jax.weights.files import read_json
 
 
 def make_parser() -> commands.Parser:
@@ -39,8 +40,10 @@ def main(arguments: list[str]) -> None:
     values = read_run(args.workdir)
     if args.out.exists() and not args.overwrite:
         raise UserError(f"{args.out} exists: choose another --out or add --overwrite")
+    check_writable(args.out)
 
     runtime.prepare()
+    runtime.devices()
     from magdiff_jax.training.config import TrainConfig
     from magdiff_jax.training.export import export
 
@@ -52,12 +55,12 @@ def main(arguments: list[str]) -> None:
 def read_run(workdir: Path) -> dict[str, Any]:
     """The config that a run wrote into its folder. Raises UserError where it is no run's folder."""
     path = workdir / "config.json"
-    try:
-        return json.loads(path.read_text(encoding="utf-8"))["config"]
-    except OSError as error:
-        raise UserError(f"{path}: {error.strerror}; --workdir is the folder of a training run") from None
-    except (ValueError, KeyError, TypeError):
-        raise UserError(f"{path} is not the config of a training run; start the run again to have it written") from None
+    if not path.is_file():
+        raise UserError(f"{path}: no such file; --workdir is the folder of a training run")
+    config = read_json(path).get("config")
+    if not isinstance(config, dict):
+        raise UserError(f"{path} is not the config of a training run; start the run again to have it written")
+    return config
 
 
 if __name__ == "__main__":

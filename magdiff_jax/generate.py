@@ -1,7 +1,8 @@
-"""Make a video of a subject from a picture of it and a prompt.
+"""Make a video of a subject from a picture of it and a prompt, or of a prompt alone.
 
     python -m magdiff_jax.generate --model models/magdiff --subject cat.jpg --mask cat-mask.png \\
         --prompt "a cat walking on the beach" --out clip.mp4 --sheet
+    python -m magdiff_jax.generate --model models/vidrd --prompt "a cat walking on the beach" --out clip.mp4
 """
 
 import argparse
@@ -13,6 +14,8 @@ import numpy as np
 
 from magdiff_jax import commands, requests, runtime
 from magdiff_jax.errors import UserError
+from magdiff_jax.matte import matte
+from magdiff_jax.media.edges import check_edges, feather_frames, grow_masks
 from magdiff_jax.media.images import Picture, read_image
 from magdiff_jax.media.masks import alpha_mask, read_masks, whole_frame_if_empty
 from magdiff_jax.media.place import parse_place, place_subject
@@ -30,7 +33,12 @@ FPS = 8.0
 
 def make_parser(many: bool = False) -> commands.Parser:
     parser = commands.sampling_parser("generate", __doc__ or "", many, long_videos=True)
-    parser.add_argument("--subject", type=Path, required=not many, metavar="FILE", help="picture of the subject")
+    parser.add_argument(
+        "--subject",
+        type=Path,
+        metavar="FILE",
+        help="picture of the subject (default: none, a video of the prompt alone, as text-to-video models make it)",
+    )
     masks = parser.add_mutually_exclusive_group()
     masks.add_argument(
         "--mask",
@@ -46,6 +54,7 @@ def make_parser(many: bool = False) -> commands.Parser:
         help="put the subject's middle there and make its longer side so long, in shares of the frame (default: as it "
         "is in the picture); 0.5,0.5,0.4 suits pictures that it fills",
     )
+    commands.add_mask_flags(parser)
     parser.add_argument("--frames", type=int, help="of a clip (default: the model's)")
     parser.add_argument("--fps", type=float, default=FPS, help=f"frames a second (default: {FPS})")
     parser.add_argument(
@@ -55,12 +64,15 @@ def make_parser(many: bool = False) -> commands.Parser:
 
 
 def subject_mask(picture: Picture, args: argparse.Namespace) -> np.ndarray:
-    """Where the subject is, [height, width]: from --mask, --subject-box, transparency, or everywhere."""
+    """Where the subject is, [height, width]: from --mask, --matte, --subject-box, transparency, or everywhere."""
     height, width = picture.rgb.shape[:2]
+    box = None if args.subject_box is None else parse_box(args.subject_box)
     if args.mask is not None:
         mask = read_masks(args.mask, 1, height, width)[0]
-    elif args.subject_box is not None:
-        mask = segment_box(picture.rgb[None], parse_box(args.subject_box))[0]
+    elif args.matte is not None:
+        mask = matte(picture.rgb[None], args.matte, box)[0]
+    elif box is not None:
+        mask = segment_box(picture.rgb[None], box)[0]
     else:
         transparency = alpha_mask(picture)
         mask = np.ones((height, width), bool) if transparency is None else transparency
@@ -69,6 +81,13 @@ def subject_mask(picture: Picture, args: argparse.Namespace) -> np.ndarray:
 
 def check(args: argparse.Namespace) -> None:
     check_fps(args.fps)
+    check_edges(args.mask_grow, args.mask_feather)
+    if args.matte is not None and args.mask is not None:
+        raise UserError("--matte finds the subject, --mask says where it is: give one of them")
+    for name in ("mask", "matte", "subject_box", "place"):
+        if args.subject is None and getattr(args, name) is not None:
+            flag = f"--{name.replace('_', '-')}"
+            raise UserError(f"{flag} is of the subject's picture: add --subject, or leave {flag} out")
     if args.subject_box is not None:
         parse_box(args.subject_box)
     if args.place is not None:
@@ -78,8 +97,11 @@ def check(args: argparse.Namespace) -> None:
 
 
 def read(args: argparse.Namespace, frames: int) -> Source:
+    if args.subject is None:
+        return Source(None, None, args.fps)
     picture = read_image(args.subject)
-    rgb, mask = picture.rgb, subject_mask(picture, args)
+    mask = grow_masks(subject_mask(picture, args), args.mask_grow)
+    rgb = feather_frames(picture.rgb, mask, args.mask_feather)
     if args.place is not None:
         # Models make square clips where nothing else is asked for.
         aspect = args.width / args.height if args.width else 1.0
@@ -90,14 +112,15 @@ def read(args: argparse.Namespace, frames: int) -> Source:
 def make(
     pipe: "MagDiff", runs: Sequence[argparse.Namespace], sources: Sequence[Source], progress: bool = True
 ) -> np.ndarray:
-    return pipe.generate(
-        [args.prompt for args in runs],
-        [source.frames for source in sources],
-        [source.masks for source in sources],
-        frames=runs[0].frames,
-        progress=progress,
-        **commands.options_of(runs),
-    )
+    with runtime.telling_of_compiling():
+        return pipe.generate(
+            [args.prompt for args in runs],
+            [source.frames for source in sources],
+            [source.masks for source in sources],
+            frames=runs[0].frames,
+            progress=progress,
+            **commands.options_of(runs),
+        )
 
 
 TASK = Task(make_parser, ("subject", "mask"), check, read, make)
@@ -119,7 +142,8 @@ def main(arguments: list[str]) -> None:
     from magdiff_jax.weights.directory import read_description
 
     description = read_description(args.model)
-    plan(description, settings, args.frames, args.height, args.width)
+    shape = plan(description, settings, args.frames, args.height, args.width, with_subject=args.subject is not None)
+    commands.check_size(args, shape.height, shape.width)
     inputs["model"] = description.fingerprint
     commands.check_same(recorded, args, inputs)
     record = commands.make_record(parser, args, inputs)

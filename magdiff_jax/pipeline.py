@@ -13,7 +13,7 @@ from jaxtyping import Array, Float, UInt8
 from magdiff_jax import conditioning
 from magdiff_jax.conditioning import AnyArray, Keys, Latents, Pixels, Shape, Subject, Tokens, check_clip
 from magdiff_jax.config import COMPUTE_DTYPES, ConfigError
-from magdiff_jax.cutout import BLACK
+from magdiff_jax.cutout import BLACK, tell_loss
 from magdiff_jax.denoiser import Denoiser, OnStep, require_shape, start_noise
 from magdiff_jax.diffusion import noise
 from magdiff_jax.diffusion.ddim import make_steps
@@ -35,9 +35,16 @@ _NO_VISION = "this model has no vision tower for APA; convert it again with --vi
 
 
 def plan(
-    description: directory.Description, settings: Settings, frames: int | None, height: int | None, width: int | None
+    description: directory.Description,
+    settings: Settings,
+    frames: int | None,
+    height: int | None,
+    width: int | None,
+    with_subject: bool,
 ) -> Shape:
     """The size of clips, from what is asked for and, where that is None, the model's own.
+
+    `with_subject`: whether a subject is given, or a video to edit.
 
     Raises, before any parameter is loaded, what `generate` and `edit` would:
         ConfigError: the schedule cannot be walked like that.
@@ -45,7 +52,8 @@ def plan(
     """
     make_steps(description.schedule, settings.steps, settings.eta)
     unet: Any = description.networks["unet"]
-    _check_takes_subjects(unet)
+    if with_subject:
+        _check_takes_subjects(unet)
     if unet.apa and not {"vision", "resampler"} <= set(description.networks):
         raise UserError(_NO_VISION)
     vae: Any = description.networks["vae"]
@@ -141,7 +149,7 @@ class MagDiff:
     def generate(
         self,
         prompt: str | Sequence[str],
-        subject: AnyArray | Sequence[AnyArray] | None = None,
+        subject: AnyArray | Sequence[AnyArray | None] | None = None,
         mask: AnyArray | Sequence[AnyArray | None] | None = None,
         *,
         negative_prompt: str | Sequence[str] = "",
@@ -158,8 +166,8 @@ class MagDiff:
 
         Args:
             prompt: what the video shows; a list makes a batch, with as many subjects and masks, or one for all.
-            subject: RGB picture, [height, width, 3] in uint8, of any size; None: no subject, as for a text-to-video
-                model.
+            subject: RGB picture, [height, width, 3] in uint8, of any size; None, in a list too: no subject, as for a
+                text-to-video model.
             mask: True where the subject is, [height, width] of the picture in bool; None or empty: the whole picture.
             negative_prompt: what the video should not show; a list in a batch, or one for all.
             seed: from 0 to 2**32 - 1; in a batch a list, or that of the first video, the others having the following
@@ -178,13 +186,16 @@ class MagDiff:
             ConfigError: an impossible setting.
             UserError: a picture, mask, size or array of latents that does not fit.
         """
-        if subject is None:
-            subject, mask = NO_SUBJECT, None
-        else:
-            _check_takes_subjects(self.unet.config)
         prompts, pictures = _batch(prompt, subject, mask)
+        if any(picture is not None for picture, _ in pictures):
+            _check_takes_subjects(self.unet.config)
+        if any(picture is None and single is not None for picture, single in pictures):
+            raise UserError("a mask without a subject: give both, or neither")
         clips = [
-            (np.asarray(picture)[None], None if single is None else np.asarray(single)[None])
+            (
+                np.asarray(NO_SUBJECT if picture is None else picture)[None],
+                None if single is None else np.asarray(single)[None],
+            )
             for picture, single in pictures
         ]
         shape = _shape(self.config, self.vae.config.downscale, frames, height, width)
@@ -281,6 +292,9 @@ class MagDiff:
             UserError: frames or masks that do not fit, or the model lacks a vision tower.
         """
         clips = [check_clip(*subject) for subject in subjects]
+        for _, masks in clips:
+            if masks is not None:
+                tell_loss(masks, shape.height, shape.width)
         if len({len(frames) for frames, _ in clips}) != 1 or len(clips[0][0]) > shape.frames:
             raise UserError(f"subjects of {[len(frames) for frames, _ in clips]} frames for clips of {shape.frames}")
         if not self.config.sda:
@@ -317,7 +331,10 @@ def takes_subjects(unet: UNetConfig) -> bool:
 
 def _check_takes_subjects(unet: UNetConfig) -> None:
     if not takes_subjects(unet):
-        raise UserError("a model with neither APA nor HFA has no way to take a subject in; convert it again with one")
+        raise UserError(
+            "a model with neither APA nor HFA takes no subject: generate with a prompt alone, or convert the model "
+            "again with one of them"
+        )
 
 
 def _read(folder: Path, name: str, network: Network, fingerprint: str) -> Params:
@@ -338,12 +355,12 @@ def _placed(networks: Mapping[str, Network], mesh: Mesh) -> dict[str, Params]:
 
 def _batch(
     prompt: str | Sequence[str],
-    subject: AnyArray | Sequence[AnyArray],
+    subject: AnyArray | Sequence[AnyArray | None] | None,
     mask: AnyArray | Sequence[AnyArray | None] | None,
-) -> tuple[list[str], list[tuple[AnyArray, AnyArray | None]]]:
+) -> tuple[list[str], list[tuple[Any, AnyArray | None]]]:
     """Prompts, and for each of them a subject and its mask. Raises UserError where their numbers differ."""
     prompts = [prompt] if isinstance(prompt, str) else list(prompt)
-    subjects: list[Any] = [subject] * len(prompts) if hasattr(subject, "shape") else list(subject)
+    subjects: list[Any] = [subject] * len(prompts) if subject is None or hasattr(subject, "shape") else list(subject)
     masks: list[Any] = [mask] * len(prompts) if mask is None or hasattr(mask, "shape") else list(mask)
     if not len(prompts) == len(subjects) == len(masks):
         raise UserError(f"{len(prompts)} prompts, {len(subjects)} subjects and {len(masks)} masks: must be as many")

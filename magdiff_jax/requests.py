@@ -21,10 +21,12 @@ from tqdm import tqdm
 
 from magdiff_jax import commands, runtime
 from magdiff_jax.config import ConfigError
-from magdiff_jax.errors import UserError
+from magdiff_jax.errors import UserError, refusals_told
 from magdiff_jax.media.images import write_image
 from magdiff_jax.media.sheet import contact_sheet
 from magdiff_jax.media.video import write_video
+from magdiff_jax.replacing import check_fillable
+from magdiff_jax.text import parse_json, read_lines, read_text, to_json
 
 # What a request is called: a plain file name on every system.
 _ID = re.compile(r"[A-Za-z0-9_-][A-Za-z0-9._-]{0,99}")
@@ -36,13 +38,14 @@ class Source(NamedTuple):
     """What a video is made from.
 
     Attributes:
-        frames: RGB in uint8: the subject's picture to generate, [height, width, 3], or a clip to edit, [frame, …].
-        masks: True where the subject is, of the same size.
+        frames: RGB in uint8: the subject's picture to generate, [height, width, 3], or a clip to edit, [frame, …];
+            None: of the prompt alone.
+        masks: True where the subject is, of the same size; None without one.
         fps: of the result.
     """
 
-    frames: np.ndarray
-    masks: np.ndarray
+    frames: Any
+    masks: Any
     fps: float
 
 
@@ -51,7 +54,7 @@ class Task(NamedTuple):
 
     Attributes:
         make_parser: of its flags; the argument: for --requests, where those of each video are not required.
-        files: flags that name what it reads.
+        files: flags that name what it reads, the first one the subject.
         check: raises UserError for flags that are wrong in themselves.
         read: flags and a clip's frames → what a video is made from. Raises UserError.
         make: model, flags of some runs and their sources → videos, [run, frame, height, width, 3].
@@ -89,16 +92,10 @@ def read_requests(path: Path, task: Task, arguments: list[str], out: Path) -> li
     Raises:
         UserError: naming the first line that is wrong.
     """
-    try:
-        lines = path.read_text(encoding="utf-8").splitlines()
-    except (OSError, UnicodeDecodeError) as error:
-        raise UserError(
-            f"--requests {path}: {getattr(error, 'strerror', None) or 'not UTF-8'}; check the path"
-        ) from None
     parser = task.make_parser(False)
     requests: list[Request] = []
     lines_of: dict[str, int] = {}
-    for number, line in enumerate(lines, 1):
+    for number, line in enumerate(read_lines(path), 1):
         if not line.strip():
             continue
         place = f"{path}, line {number}"
@@ -180,7 +177,9 @@ def run(task: Task, arguments: list[str]) -> None:
     for request in requests:
         with _named(request.place):
             settings, args = commands.settings_of(request.args), request.args
-            shape = plan(description, settings, args.frames, args.height, args.width)
+            with_subject = getattr(args, task.files[0]) is not None
+            shape = plan(description, settings, args.frames, args.height, args.width, with_subject)
+            commands.check_size(args, shape.height, shape.width)
             groups.setdefault((shape, settings), []).append(request)
             if _is_finished(request, task, parser.prog, description.fingerprint):
                 finished.add(request.id)
@@ -188,11 +187,13 @@ def run(task: Task, arguments: list[str]) -> None:
         shared.out.mkdir(exist_ok=True)
     except OSError as error:
         raise UserError(f"--out {shared.out}: {error.strerror}; name a new folder, or one of an earlier run") from None
+    check_fillable(shared.out)
 
     # ---------------------------------------------------------------- this process's share
     for old in (shared.out / "failed.jsonl", *shared.out.glob("failed-[0-9]*.jsonl")):
         old.unlink(missing_ok=True)
     distributed.start(shared.coordinator, shared.processes, shared.process)
+    runtime.devices()
     process, processes = jax.process_index(), jax.process_count()
     own = {request.id for request in requests[process::processes]}
     mesh = make_mesh(MeshConfig(data=-1, fsdp=shared.fsdp or 1), jax.local_devices())
@@ -237,7 +238,7 @@ class Failures:
         self.count += 1
         tqdm.write(f"failed: {request.id}: {error}", file=sys.stderr)
         with self.path.open("a", encoding="utf-8") as file:
-            file.write(json.dumps({"id": request.id, "error": str(error)}, ensure_ascii=False) + "\n")
+            file.write(to_json({"id": request.id, "error": str(error)}) + "\n")
 
 
 def _read(
@@ -246,7 +247,9 @@ def _read(
     """What can be read, one after the other, with its files' SHA-256."""
     for request in requests:
         try:
-            source, inputs = task.read(request.args, frames), commands.digests(request.args, *task.files)
+            with refusals_told():
+                commands.check_texts(request.args)
+                source, inputs = task.read(request.args, frames), commands.digests(request.args, *task.files)
         except UserError as error:
             failures.add(request, error)
             bar.update()
@@ -275,9 +278,9 @@ def _is_finished(request: Request, task: Task, command: str, fingerprint: str) -
         "inputs": {**inputs, "model": fingerprint},
     }
     try:
-        stored = json.loads(record.read_text(encoding="utf-8"))
+        stored = parse_json(read_text(record), str(record))
         is_same = all(stored[name] == value for name, value in follows_from.items())
-    except (OSError, ValueError, LookupError, TypeError):
+    except (UserError, LookupError, TypeError):
         is_same = False
     if not is_same and not request.args.overwrite:
         raise UserError(f"{there[0]} is of another request or model; choose another id or --out, or add --overwrite")

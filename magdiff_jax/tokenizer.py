@@ -10,6 +10,7 @@ import numpy as np
 from jaxtyping import Int
 
 from magdiff_jax.errors import UserError
+from magdiff_jax.text import check_whole
 
 # Its vocabulary comes in one of these sets of files; the others say which tokens are special.
 VOCABULARIES = (("tokenizer.json",), ("vocab.json", "merges.txt"))
@@ -42,8 +43,13 @@ class Tokenizer:
         self.vocabulary = len(self._tokenizer)
 
     def __call__(self, prompts: Sequence[str]) -> Int[np.ndarray, "prompt token"]:
-        """Ids of each prompt, padded to `length`; what does not fit is cut off with a warning that quotes it."""
+        """Ids of each prompt, padded to `length`; what does not fit is cut off with a warning that quotes it.
+
+        Raises:
+            UserError: a prompt has half a character.
+        """
         for prompt in prompts:
+            check_whole(prompt, "the prompt")
             ids = self._tokenizer(prompt, verbose=False)["input_ids"]
             if len(ids) > self.length:
                 lost = self._tokenizer.decode(ids[self.length - 1 : -1]).strip()
@@ -67,9 +73,13 @@ class Tokenizer:
 def copy_files(source: Path, target: Path) -> None:
     """Copy what a tokenizer consists of, and nothing else, to a new folder."""
     target.mkdir()
-    for name in FILES:
-        if (source / name).is_file():
-            shutil.copyfile(source / name, target / name)
+    for path in files_of(source):
+        shutil.copyfile(path, target / path.name)
+
+
+def files_of(folder: Path) -> list[Path]:
+    """What a tokenizer consists of."""
+    return [folder / name for name in FILES if (folder / name).is_file()]
 
 
 def learn_tokenizer(captions: Iterable[str], folder: Path, most: int = 1000) -> int:

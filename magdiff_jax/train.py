@@ -15,7 +15,8 @@ from pathlib import Path
 from magdiff_jax import commands, runtime
 from magdiff_jax.config_file import HELP, read_config, split_overrides
 from magdiff_jax.errors import UserError
-from magdiff_jax.replacing import replacing
+from magdiff_jax.replacing import check_fillable, replacing
+from magdiff_jax.weights.files import read_json
 
 # Frames a second of the sample clips.
 FPS = 8
@@ -64,7 +65,7 @@ def main(arguments: list[str]) -> None:
     config = TrainConfig.from_dict(values)
     networks = networks_of(config)
     distributed.start(args.coordinator, args.processes, args.process)
-    trainer = Trainer(config, networks, jax.devices())
+    trainer = Trainer(config, networks, runtime.devices())
     first = jax.process_index() == 0
     say = print if first else (lambda *_, **__: None)
     if config.cache:
@@ -119,7 +120,7 @@ def main(arguments: list[str]) -> None:
                     fed = feed.next(step - 1)
                     state, metrics = trainer.step(state, frozen, constants, fed.encoded)
                     profiler.after(step, metrics)
-                    log.step(step, metrics, fed.ids)
+                    log.step(step, {**metrics, **fed.counts}, fed.ids)
                     if _is_due(step, config.validation.every, config.steps) and config.validation.sources:
                         with log.paused():
                             scores = validation.loss(state, frozen, constants)
@@ -155,7 +156,7 @@ def _claim(workdir: Path, config: dict, fingerprint: str, writes: bool) -> None:
     """Make a run's folder, or check that it is this run's."""
     path = workdir / "config.json"
     if path.is_file():
-        found = json.loads(path.read_text(encoding="utf-8")).get("fingerprint")
+        found = read_json(path).get("fingerprint")
         if found != fingerprint:
             raise UserError(
                 f"{workdir} is the folder of a run with another config (see {path}): choose another --workdir"
@@ -163,6 +164,7 @@ def _claim(workdir: Path, config: dict, fingerprint: str, writes: bool) -> None:
     if writes:
         if workdir.exists() and not path.is_file() and any(workdir.iterdir()):
             raise UserError(f"{workdir} holds something else: choose another --workdir")
+        check_fillable(workdir)
         workdir.mkdir(parents=True, exist_ok=True)
         with replacing(path) as new:
             text = json.dumps({"fingerprint": fingerprint, "config": config}, indent=2)

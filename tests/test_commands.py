@@ -56,7 +56,7 @@ def test_importing_the_package_starts_nothing() -> None:
 @pytest.mark.parametrize(
     ("command", "words", "complaint"),
     [
-        ("generate", ["--prompt", "a cat", "--out", "a.mp4", "--model", "."], "required: --subject"),
+        ("generate", ["--subject", "cat.png", "--out", "a.mp4", "--model", "."], "required: --prompt"),
         (
             "edit",
             ["--model", "nowhere", "--prompt", "a", "--video", "a", "--masks", "a", "--out", "a.mp4"],
@@ -210,6 +210,14 @@ def test_a_model_that_cannot_be_sampled_like_that(
     written(fingerprints={name: value for name, value in values["fingerprints"].items() if name != "vision"})
     with pytest.raises(UserError, match="no vision tower for APA"):
         run("generate", flags, tmp_path, monkeypatch)
+
+
+def test_paths_may_begin_with_the_home_folder(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HOME", "/home/me")
+    flags = ["--model=~/m", "--prompt=~", "--subject=~/cat.png", "--out=~/v1.5/"]
+    args = generate.make_parser().parse_args(flags)
+    assert (args.model, args.subject) == (Path("/home/me/m"), Path("/home/me/cat.png"))
+    assert (args.out, args.prompt) == ("/home/me/v1.5/", "~")
 
 
 def test_numbers_do_not_lose_digits_in_a_record() -> None:

@@ -35,6 +35,11 @@ def test_values_and_overrides_of_their_types(config: Path) -> None:
     assert read_config(config, [])["name"] == "a"
 
 
+def test_a_path_may_begin_with_the_home_folder(config: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HOME", "/home/me")
+    assert read_config(config, ["--config.name=~/a=b"])["name"] == "/home/me/a=b"
+
+
 def test_overrides_are_told_from_a_command_s_own_flags() -> None:
     arguments = ["--config", "x.py", "--config.a=1", "--out", "y", "--config.b.c=2"]
     assert split_overrides(arguments) == (["--config", "x.py", "--out", "y"], ["--config.a=1", "--config.b.c=2"])

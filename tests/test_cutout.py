@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 import skimage.data
 
-from magdiff_jax.cutout import BLACK, cut_out, level_sizes
-from magdiff_jax.media.images import fit
+from magdiff_jax.cutout import BLACK, cut_out, level_sizes, tell_loss
+from magdiff_jax.media.images import centre_window, fit, subject_window
 
 CAT = skimage.data.chelsea()
 MASK = np.zeros(CAT.shape[:2], bool)
@@ -37,10 +37,41 @@ def test_a_subject_outside_of_the_crop_counts_as_none() -> None:
     """A square cut from the middle of this picture leaves its first columns out."""
     edge = np.zeros_like(MASK)
     edge[:, :20] = True
+    middle = centre_window(*MASK.shape, 32, 32)
     with pytest.warns(UserWarning, match="empty mask in frame 1"):
-        pixels = cut_out(np.stack([CAT, CAT]), np.stack([MASK, edge]), 32, 32)
+        pixels = cut_out(np.stack([CAT, CAT]), np.stack([MASK, edge]), 32, 32, middle)
     np.testing.assert_array_equal(pixels[1], cut_out(CAT[None], None, 32, 32)[0])
     assert (pixels[0] == BLACK).any()
+
+
+@pytest.mark.parametrize(
+    ("columns", "height", "width", "window"),
+    [
+        ((190, 260), 32, 32, (75, 0, 375, 300)),  # in the middle square
+        ((0, 40), 32, 32, (0, 0, 300, 300)),
+        ((10, 110), 32, 32, (10, 0, 310, 300)),
+        ((400, 451), 32, 32, (151, 0, 451, 300)),
+        ((50, 450), 32, 32, (100, 0, 400, 300)),  # larger than the square: its middle
+        ((0, 451), 32, 64, (0, 37, 451, 263)),
+    ],
+)
+def test_the_window_moves_no_further_than_the_subject_needs(
+    columns: tuple[int, int], height: int, width: int, window: tuple[int, ...]
+) -> None:
+    mask = np.zeros_like(MASK)
+    mask[100:200, slice(*columns)] = True
+    assert subject_window(mask[None], height, width) == window
+    pixels = cut_out(CAT[None], mask[None], height, width)
+    np.testing.assert_array_equal(pixels, cut_out(CAT[None], mask[None], height, width, window))
+
+
+def test_what_a_subject_loses_is_told() -> None:
+    mask = np.zeros_like(MASK)
+    mask[:, 50:450] = True
+    with pytest.warns(UserWarning, match="25% of the subject is cut away: .* 300x300 from 100,0"):
+        tell_loss(mask[None], 32, 32)
+    tell_loss(MASK[None], 32, 32)
+    tell_loss(np.ones_like(mask)[None], 32, 32)
 
 
 @pytest.mark.parametrize(

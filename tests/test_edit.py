@@ -50,8 +50,9 @@ def test_a_clip_edited_within_a_box_and_its_rerun(
 
 
 def test_masks_from_a_folder_a_video_and_one_picture(model_folder: Path, video: Path, folder: Path) -> None:
+    # At the video's stored size, of pixels that are not square: it is shown 193 wide.
     frames = np.zeros((4, 144, 176, 3), np.uint8)
-    frames[:, 20:140, 40:150] = 255
+    frames[:, 20:140, 44:154] = 255
     write_video("masks", frames, 8.0)
     write_video("masks.gif", frames, 8.0)
     Image.fromarray(frames[0]).save("mask.png")
@@ -59,12 +60,15 @@ def test_masks_from_a_folder_a_video_and_one_picture(model_folder: Path, video: 
         args = edit.make_parser().parse_args(
             ["--model=m", "--prompt=p", "--out=o", f"--video={video}", f"--masks={masks}"]
         )
-        np.testing.assert_array_equal(edit.subject_masks(frames, args), frames[..., 0] > 0)
+        found = edit.subject_masks(read_video(video, 4).frames, args)
+        assert found.shape == (4, 144, 193)
+        inside = found.any(axis=1)
+        assert [(row.argmax(), row.sum()) for row in inside] == [(round(44 * 193 / 176), round(110 * 193 / 176))] * 4
     change(model_folder, video=video, masks="masks", out="folder", fps=12)
     assert sorted(path.name for path in Path("folder").iterdir()) == [f"000{index}.png" for index in range(4)]
     record = json.loads(Path("folder.json").read_text())
     Path("masks/0003.png").unlink()
-    with pytest.raises(UserError, match="masks has 3 frames; frames 0, 1, 2, 3 are needed"):
+    with pytest.raises(UserError, match=r"masks has no mask for frame 3 of .*: add 0003\.png"):
         edit.main(["--rerun", "folder.json", "--out", "again"])
     Image.fromarray(frames[0] // 2 * 2).save("masks/0003.png")
     with pytest.raises(UserError, match="masks has changed since the recorded run"):
@@ -96,7 +100,7 @@ def sources(folder: Path, video: Path) -> Path:
         ({"start": 10**6}, "has 120 frames"),
         ({"start": -1}, "start -1"),
         ({"stride": 0}, "stride 0"),
-        ({"masks": "small.png"}, "small.png is 50x40 but the frames it masks are 176x144"),
+        ({"masks": "small.png"}, "small.png is 50x40 but the frames it masks are 193x144"),
         ({"masks": "missing"}, "missing does not exist"),
         ({"masks": "small.png", "subject_box": BOX}, "not allowed with argument"),
         ({"subject_box": BOX, "num_clips": 2}, "unrecognized arguments: --num-clips=2"),
@@ -116,5 +120,5 @@ def test_mistakes_are_told_and_leave_nothing(
 
 
 def test_where_the_subject_is_must_be_said(model_folder: Path, video: Path, folder: Path) -> None:
-    with pytest.raises(UserError, match="one of the arguments --masks --subject-box is required"):
+    with pytest.raises(UserError, match="where is the subject\\? give --masks, --subject-box or --matte"):
         change(model_folder, video=video, out="new.mp4")

@@ -1,5 +1,6 @@
 """`generate` from files to files, on the tiny model and a real photo."""
 
+import dataclasses
 import json
 from pathlib import Path
 from typing import Any
@@ -9,10 +10,12 @@ import pytest
 import skimage.data
 from PIL import Image
 
-from magdiff_jax import UserError, commands, generate
+from magdiff_jax import UserError, commands, edit, generate
 from magdiff_jax.config import ConfigError
 from magdiff_jax.media.images import read_image
 from magdiff_jax.media.video import read_video
+from magdiff_jax.pipeline import MagDiff
+from tests.conftest import random_component
 
 CAT = skimage.data.chelsea()
 MASK = np.zeros(CAT.shape[:2], np.uint8)
@@ -32,7 +35,7 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 def make(model: Path, **flags: Any) -> None:
     given = {"model": model, "prompt": "a cat on the beach", "steps": 2, **flags}
-    words = [f"--{name.replace('_', '-')}={value}" for name, value in given.items() if value is not True]
+    words = [f"--{name.replace('_', '-')}={value}" for name, value in given.items() if value not in (True, None)]
     generate.main([*words, *(f"--{name}" for name, value in given.items() if value is True)])
 
 
@@ -81,24 +84,46 @@ def test_a_subject_in_its_place_and_larger_pixels(model_folder: Path, folder: Pa
     np.testing.assert_array_equal(pixels("same"), pixels("clip"))
 
 
+def test_a_long_video_of_a_prompt_alone(pipe: MagDiff, folder: Path) -> None:
+    """By a text-to-video model, which takes no subject."""
+    unet = random_component("unet", dataclasses.replace(pipe.unet.config, apa=False, hfa_levels=()))
+    parts = {"unet": unet, "vae": pipe.vae, "text_encoder": pipe.text_encoder}
+    MagDiff(pipe.config, pipe.schedule, parts, pipe.tokenizer, "").save("vidrd")
+    make(Path("vidrd"), out="long", num_clips=2, sheet=True)
+    assert pixels("long", 8).shape == (8, 16, 16, 3)
+    record = json.loads(Path("long.json").read_text())
+    assert (record["arguments"]["subject"], set(record["inputs"])) == (None, {"model"})
+    # The eight frames stand on the sheet alone.
+    assert 8 * 128 < read_image("long.sheet.png").rgb.shape[1] < 9 * 128
+    generate.main(["--rerun", "long.json", "--out", "again"])
+    np.testing.assert_array_equal(pixels("again", 8), pixels("long", 8))
+
+    complaint = "neither APA nor HFA takes no subject: generate with a prompt alone"
+    with pytest.raises(UserError, match=complaint):
+        make(Path("vidrd"), subject="cat.png", out="none")
+    with pytest.raises(UserError, match=complaint):
+        edit.main(["--model=vidrd", "--prompt=a cat", "--video=cat.png", "--subject-box=1,1,9,9", "--out=none"])
+
+
 def test_several_long_videos_as_folders(model_folder: Path, folder: Path) -> None:
-    make(model_folder, subject="cat.png", subject_box="40,10,380,280", out="clip", count=2, num_clips=2, seed=5)
-    names = ["clip-1", "clip-1.json", "clip-2", "clip-2.json"]
+    make(model_folder, subject="cat.png", subject_box="40,10,380,280", out="clip.v2/", count=2, num_clips=2, seed=5)
+    names = ["clip.v2-1", "clip.v2-1.json", "clip.v2-2", "clip.v2-2.json"]
     assert sorted(path.name for path in folder.glob("clip*")) == names
-    one, two = (pixels(name, 8) for name in ("clip-1", "clip-2"))
+    one, two = (pixels(name, 8) for name in names[::2])
     assert (one != two).any()
-    assert [json.loads(Path(f"clip-{n}.json").read_text())["arguments"]["seed"] for n in (1, 2)] == [5, 6]
+    assert [json.loads(Path(name).read_text())["arguments"]["seed"] for name in names[1::2]] == [5, 6]
     # The record of one of them is a run of its own.
-    generate.main(["--rerun", "clip-2.json", "--out", "again"])
+    generate.main(["--rerun", "clip.v2-2.json", "--out", "again"])
     np.testing.assert_array_equal(pixels("again", 8), two)
 
 
 def test_a_gif_after_warnings_of_an_empty_mask_and_a_long_prompt(model_folder: Path, folder: Path) -> None:
     Image.fromarray(np.zeros_like(MASK)).save("empty.png")
     prompt = "a cat " * 60 + "fox"
-    with pytest.warns(UserWarning, match="whole frame|the model takes 77") as caught:
+    with pytest.warns(UserWarning, match="no subject|whole frame|the model takes 77") as caught:
         make(model_folder, subject="cat.png", mask="empty.png", out="clip.gif", prompt=prompt)
     texts = [str(warning.message) for warning in caught]
+    assert any("empty.png has no subject: its values are 0 to 0" in text for text in texts)
     assert any("the whole frame is taken as the subject" in text for text in texts)
     (long,) = [text for text in texts if "tokens" in text]
     assert "the model takes 77; lost: " in long
@@ -115,6 +140,12 @@ def test_a_gif_after_warnings_of_an_empty_mask_and_a_long_prompt(model_folder: P
         ({"mask": "missing.png"}, "missing.png does not exist"),
         ({"mask": "small.png"}, "small.png is 50x40 but the frames it masks are 451x300"),
         ({"mask": "mask.png", "subject_box": "1,1,9,9"}, "not allowed with argument"),
+        (
+            {"subject": None, "mask": "mask.png"},
+            "--mask is of the subject's picture: add --subject, or leave --mask out",
+        ),
+        ({"subject": None, "subject_box": "1,1,9,9"}, "--subject-box is of the subject's picture"),
+        ({"subject": None, "place": "0.5,0.5,0.5"}, "--place is of the subject's picture"),
         ({"place": "0.5"}, "must be X,Y,SIZE"),
         ({"place": "0.5,0.5,0.5", "height": 32}, "both --height and --width"),
         ({"enlarge": 0}, "--enlarge 0: must be at least 1"),

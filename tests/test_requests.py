@@ -19,10 +19,13 @@ from magdiff_jax import UserError, edit, generate
 from magdiff_jax.config import ConfigError
 from magdiff_jax.media.video import read_video
 from magdiff_jax.pipeline import MagDiff
+from magdiff_jax.requests import read_requests
 from tests.conftest import FLAGS
 from tests.sampling_on_a_mesh import OPTIONS, make_batch
 
 CAT = skimage.data.chelsea()
+# A name from before UTF-8.
+LATIN1 = os.fsdecode(b"fen\xeatre.png")
 MASK = np.zeros(CAT.shape[:2], bool)
 MASK[40:260, 120:330] = True
 COUNT = 11
@@ -146,29 +149,31 @@ def test_a_request_that_fails_does_not_stop_the_others(
     lines = [
         {"id": "first", **video, **box, "start": 2, "stride": 3},
         {"id": "missing", **video, **box, "video": "missing.mp4"},
+        {"id": "half", **video, **box, "prompt": "a man \ud83d"},
         "",
         {"id": "short.v2", **video, **box, "start": 10**6},
-        {"id": "Mask_2", **video, "masks": "wide.png", "fps": 12, "negative_prompt": None},
+        {"id": "Mask_2", **video, "masks": LATIN1, "fps": 12, "negative_prompt": None},
     ]
     requests = write_requests(tmp_path, *lines)
-    Image.fromarray(np.full((144, 176), 255, np.uint8)).save(tmp_path / "wide.png")
+    Image.fromarray(np.full((144, 176), 255, np.uint8)).save(tmp_path / LATIN1)
     out = tmp_path / "out"
-    with pytest.raises(UserError, match=r"2 of 4 requests failed; see .*out/failed.jsonl"):
+    with pytest.raises(UserError, match=r"3 of 5 requests failed; see .*out/failed.jsonl"):
         ask(edit, model_folder, requests, out, sheet=True)
     shown = capsys.readouterr()
     assert f"{out}: 2 made, 0 were there" in shown.out
     assert "failed: missing: " in shown.err
     failed = [json.loads(line) for line in (out / "failed.jsonl").read_text().splitlines()]
-    assert [line["id"] for line in failed] == ["missing", "short.v2"]
+    assert [line["id"] for line in failed] == ["missing", "half", "short.v2"]
     assert "missing.mp4 does not exist" in failed[0]["error"]
-    assert "has 120 frames" in failed[1]["error"]
+    assert failed[1]["error"] == r"--prompt has half a character (\ud83d, number 7): take it out"
+    assert "has 120 frames" in failed[2]["error"]
     names = {f"{name}.{suffix}" for name in ("first", "Mask_2") for suffix in ("mp4", "json", "sheet.png")}
     assert {path.name for path in out.iterdir()} == {*names, "failed.jsonl"}
     assert read_video(out / "Mask_2.mp4", 4).fps == 12
 
     # Mended, they are made too; what is there stays.
     before = (out / "first.mp4").stat().st_mtime_ns
-    write_requests(tmp_path, lines[0], lines[4])
+    write_requests(tmp_path, lines[0], lines[-1])
     ask(edit, model_folder, requests, out, sheet=True)
     assert f"{out}: 0 made, 2 were there" in capsys.readouterr().out
     assert (out / "first.mp4").stat().st_mtime_ns == before
@@ -194,7 +199,26 @@ def test_a_request_that_fails_does_not_stop_the_others(
     assert (out / "first.mp4").read_bytes() != video_bytes
 
 
+def test_lines_with_and_without_a_subject_share_a_batch(model_folder: Path, tmp_path: Path) -> None:
+    lines = [{"id": "alone", "prompt": "a cat"}, {"id": "cat", "prompt": "a cat", "subject": "cat.png"}]
+    out = tmp_path / "out"
+    ask(generate, model_folder, write_requests(tmp_path, *lines), out, batch=2, sheet=True)
+    generate.main(["--rerun", str(out / "alone.json"), "--out", str(tmp_path / "again.mp4")])
+    assert alike(tmp_path / "again.mp4", out / "alone.mp4")
+    assert not alike(out / "alone.mp4", out / "cat.mp4")
+    assert {"alone.sheet.png", "cat.sheet.png"} < {path.name for path in out.iterdir()}
+
+
 GOOD = {"id": "good", "prompt": "a cat", "subject": "cat.png"}
+
+
+def test_values_as_other_programs_write_them(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HOME", str(tmp_path / "home"))
+    line = {**GOOD, "subject": "~/cat.png", "mask": "~nobody.png", "seed": 7.0, "guidance": 7.5, "fps": 8.0}
+    (read,) = read_requests(write_requests(tmp_path, line), generate.TASK, ["--steps=2"], tmp_path / "out")
+    assert (read.args.subject, read.args.mask) == (tmp_path / "home/cat.png", tmp_path / "~nobody.png")
+    assert (read.args.seed, read.args.guidance, read.args.fps) == (7, 7.5, 8.0)
+    assert isinstance(read.args.seed, int)
 
 
 @pytest.mark.parametrize(
@@ -206,10 +230,12 @@ GOOD = {"id": "good", "prompt": "a cat", "subject": "cat.png"}
         ({**GOOD, "id": "../up"}, "line 2: id = '../up': must be up to 100 letters"),
         ({**GOOD, "id": ".hidden"}, "line 2: id = '.hidden'"),
         ({**GOOD, "id": "GOOD"}, "line 2: id 'GOOD' stands in line 1 already"),
-        ({"id": "a", "prompt": "a"}, "line 2: the following arguments are required: --subject"),
+        ({"id": "a", "subject": "cat.png"}, "line 2: the following arguments are required: --prompt"),
+        ({"id": "a", "prompt": "a", "mask": "mask.png"}, "line 2: --mask is of the subject's picture: add --subject"),
         ({**GOOD, "id": "a", "magic": 1}, "line 2: unrecognized arguments: --magic=1"),
         ({**GOOD, "id": "a", "steps": "many"}, "line 2: argument --steps: invalid int value"),
         ({**GOOD, "id": "a", "steps": 0}, "line 2: Settings.steps = 0"),
+        ({**GOOD, "id": "a", "seed": 7.5}, "line 2: argument --seed: invalid int value: '7.5'"),
         ({**GOOD, "id": "a", "seed": 2**32}, "line 2: seed = 4294967296"),
         ({**GOOD, "id": "a", "frames": 0}, "line 2: --frames 0: must be at least 1"),
         ({**GOOD, "id": "a", "fps": 0}, "line 2: fps 0.0"),
@@ -233,7 +259,7 @@ def test_a_mistake_in_the_file_is_named_before_the_model_is_read(line: Any, comp
 @pytest.mark.parametrize(
     ("flags", "complaint"),
     [
-        ({"requests": "missing.jsonl"}, "--requests missing.jsonl: No such file"),
+        ({"requests": "missing.jsonl"}, "missing.jsonl: No such file"),
         ({"requests": os.devnull}, "holds no requests"),
         ({"batch": 0}, "--batch 0: must be at least 1"),
         ({"fsdp": 0}, "--fsdp 0: must be at least 1"),

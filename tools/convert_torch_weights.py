@@ -2,10 +2,13 @@
 """Convert Stable Diffusion, VidRD and MagDiff files of PyTorch to a MagDiff folder, and back.
 
 From Stable Diffusion 2.1 alone, or with VidRD's checkpoint, the result is the released code's starting point for
-training: temporal layers that change nothing yet, conv_in widened for the subject, fresh image-prompt layers.
+training: temporal layers that change nothing yet, conv_in widened for the subject, fresh image-prompt layers. Without
+APA and HFA it is VidRD itself, a text-to-video model. The SHA-256 of each file that is read is printed.
 
     convert_torch_weights.py --base stable-diffusion-2-1-base --checkpoint ModelT2V.pth \\
         --vision open_clip_pytorch_model.bin --out models/magdiff
+    convert_torch_weights.py --base stable-diffusion-2-1-base --checkpoint ModelT2V.pth \\
+        --without apa --without hfa --out models/vidrd
     convert_torch_weights.py --to-torch models/magdiff --out torch-files
 """
 
@@ -13,12 +16,12 @@ import argparse
 import os
 from pathlib import Path
 
-from magdiff_jax.commands import run
+from magdiff_jax.commands import Parser, run
 from magdiff_jax.errors import UserError
 
 
 def parse(arguments: list[str]) -> argparse.Namespace:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = Parser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--out", type=Path, required=True, metavar="DIR", help="folder to make")
     parser.add_argument("--overwrite", action="store_true", help="replace --out if it is there")
     forth = parser.add_argument_group("PyTorch → MagDiff")
@@ -46,12 +49,15 @@ def parse(arguments: list[str]) -> argparse.Namespace:
     forth.add_argument(
         "--hfa-levels",
         type=levels,
-        default=(256,),
         metavar="SIZES",
         help="pixel sizes of HFA's pyramid, largest first: 384,320,256, or 256 as in the released code (default)",
     )
     forth.add_argument(
-        "--without", choices=("sda", "apa", "hfa"), action="append", default=[], help="ablation: leave out an alignment"
+        "--without",
+        choices=("sda", "apa", "hfa"),
+        action="append",
+        default=[],
+        help="leave out an alignment; may be repeated: without apa and hfa a text-to-video model results",
     )
     forth.add_argument("--bgr", action="store_true", help="the model saw its image prompts in OpenCV's colour order")
     forth.add_argument("--seed", type=int, default=0, help="of the parameters that start fresh (default: 0)")
@@ -66,6 +72,8 @@ def parse(arguments: list[str]) -> argparse.Namespace:
     args = parser.parse_args(arguments)
     if (args.base is None) == (args.to_torch is None):
         parser.error("give either --base, to convert from PyTorch, or --to-torch")
+    if args.hfa_levels is not None and "hfa" in args.without:
+        raise UserError("--hfa-levels is for HFA: leave it out, or --without hfa")
     return args
 
 
@@ -80,6 +88,8 @@ def main(arguments: list[str]) -> None:
     args = parse(arguments)
     # Conversion computes next to nothing and shall not take an accelerator's memory.
     os.environ.setdefault("JAX_PLATFORMS", "cpu")
+    if not args.out.parent.is_dir():
+        raise UserError(f"{args.out.parent} is not a folder: create it or choose another --out")
     if args.out.exists() and not args.overwrite:
         raise UserError(f"{args.out} exists: choose another --out or add --overwrite")
     if args.to_torch is not None:
@@ -94,7 +104,7 @@ def main(arguments: list[str]) -> None:
             Sources(args.base, args.checkpoint, args.vae, args.vision, args.bgr),
             args.out,
             dtype=args.dtype,
-            hfa_levels=() if "hfa" in args.without else args.hfa_levels,
+            hfa_levels=() if "hfa" in args.without else args.hfa_levels or (256,),
             apa="apa" not in args.without,
             sda="sda" not in args.without,
             seed=args.seed,

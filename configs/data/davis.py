@@ -11,5 +11,5 @@ from configs.data import evaluation
 def get_config() -> ConfigDict:
     config = evaluation.get_config()
     config.name = "davis"
-    config.splits = {"val": {"kind": "davis", "folder": "downloads/davis", "split": "val"}}
+    config.splits = {"val": {"kind": "davis", "folder": "downloads/davis", "split": "val", "captions": ""}}
     return config

@@ -12,5 +12,5 @@ def get_config() -> ConfigDict:
     config = paper.get_config()
     config.name = "evaluation"
     config.training = False
-    config.splits = {"test": {"kind": "folder", "folder": "videos"}}
+    config.splits = {"test": {"kind": "folder", "folder": "videos", "captions": "", "masks": ""}}
     return config

@@ -3,6 +3,9 @@
     python -m magdiff_jax.data.prepare --config configs/data/paper.py --out DIR \\
         --config.splits.train.folder=VIDEOS --config.splits.train.captions=CAPTIONS.csv
 
+With --config.splits.train.captions= (nothing) the caption of each video is read from NAME.txt beside it; masks that are
+there already are in the folder --config.splits.train.masks=MASKS.
+
 It needs the weights of BLIP-2, Grounding DINO and SAM 2, named on the Hugging Face hub or as local folders, and a GPU
 to be fast; spaCy's small English pipeline and MiniLM come with the extra "prepare". Run it from the repository's root,
 as all configs.
@@ -16,7 +19,7 @@ def get_config() -> ConfigDict:
         {
             "name": "prepared",
             "training": True,
-            "splits": {"train": {"kind": "folder", "folder": "videos", "captions": "captions.csv"}},
+            "splits": {"train": {"kind": "folder", "folder": "videos", "captions": "captions.csv", "masks": ""}},
             "cut": {
                 "seconds": 10.0,
                 "fps": 8.0,

@@ -11,9 +11,9 @@ import numpy as np
 from magdiff_jax.data.clip import ClipInfo, Frames, Masks, subject_areas
 from magdiff_jax.errors import UserError
 from magdiff_jax.media.images import Picture
-from magdiff_jax.media.masks import to_mask
-from magdiff_jax.media.readers import AnimationReader, Reader, open_reader
-from magdiff_jax.media.video import DEFAULT_FPS
+from magdiff_jax.media.masks import MaskReader
+from magdiff_jax.media.pairing import pair
+from magdiff_jax.media.readers import DEFAULT_FPS, Reader, open_reader
 
 
 def open_clip(
@@ -42,7 +42,7 @@ def open_clip(
         category: see there.
         provenance: see there; None for nothing.
         masks: a source of the same kinds, with a picture for each frame or a still one for all; None where there are
-            none. `media.masks.read_masks` says what in a picture is the subject.
+            none. `media.masks` says what in them is the subject, `media.pairing.pair` which belongs to which frame.
         fps: of folders and still pictures, which have no rate of their own.
     """
     known = {
@@ -87,8 +87,8 @@ class FileClip:
             UserError: the file is missing, empty, damaged, cut short to nothing, without pictures, or over
                 `media.images.MAX_PIXELS` a frame.
         """
-        height, width = self._video.size
-        return ClipInfo(length=self._video.length, height=height, width=width, fps=self._video.fps, **self.known)
+        (height, width), (fps, shown) = self._video.size, self._steps
+        return ClipInfo(length=len(shown), height=height, width=width, fps=fps, **self.known)
 
     def frames(self, indices: Sequence[int]) -> Frames:
         """See `clip.Clip`.
@@ -98,7 +98,7 @@ class FileClip:
             IndexError: there is no such frame.
         """
         frames = np.empty((len(indices), self.info.height, self.info.width, 3), np.uint8)
-        self._decode(self._video, self._checked(indices), lambda picture: picture.rgb, frames)
+        self._decode(self._video, self._shown(indices), lambda picture: picture.rgb, frames)
         return frames
 
     def masks(self, indices: Sequence[int]) -> Masks | None:
@@ -108,18 +108,19 @@ class FileClip:
             UserError: as `frames` does, or the masks are of another size than the frames, or fewer.
             IndexError: there is no such frame.
         """
-        if self._mask_reader is None:
+        if self._masks is None:
             return None
         masks = np.empty((len(indices), self.info.height, self.info.width), bool)
-        self._decode(self._mask_reader, self._which_masks(indices), to_mask, masks)
+        self._decode(self._masks.reader, self._which_masks(indices), self._masks.mask, masks)
         return masks
 
     def areas(self) -> np.ndarray | None:
         """See `clip.Clip`; decodes all masks. Raises UserError as `masks` does."""
-        if self._mask_reader is None:
+        if self._masks is None:
             return None
         areas = np.empty(self.info.length, np.float32)
-        self._decode(self._mask_reader, self._which_masks(range(len(areas))), _area, areas)
+        mask, which = self._masks.mask, self._which_masks(range(len(areas)))
+        self._decode(self._masks.reader, which, lambda picture: subject_areas(mask(picture)[None])[0], areas)
         return areas
 
     @cached_property
@@ -127,26 +128,27 @@ class FileClip:
         return open_reader(self.path, self.still_fps)
 
     @cached_property
-    def _mask_reader(self) -> Reader | None:
+    def _steps(self) -> tuple[float, np.ndarray]:
+        return self._video.timeline.even_steps()
+
+    @cached_property
+    def _masks(self) -> MaskReader | None:
         if self.mask_path is None:
             return None
-        reader, info = open_reader(self.mask_path, self.still_fps), self.info
-        if reader.size != (info.height, info.width):
-            height, width = reader.size
-            raise UserError(
-                f"{self.mask_path} is {width}x{height} but the frames it masks are {info.width}x{info.height}: "
-                "make both the same size"
-            )
-        if not _is_still(reader) and reader.length < info.length:
-            raise UserError(
-                f"{self.mask_path} has {reader.length} masks for the {info.length} frames of {self.path}: "
-                "give one for each, or one picture for all"
-            )
-        return reader
+        size = self.info.height, self.info.width
+        return MaskReader(open_reader(self.mask_path, self.still_fps), size, self._video.stored_size)
+
+    @cached_property
+    def _pairs(self) -> np.ndarray:
+        """The mask of each step."""
+        assert self._masks is not None
+        return np.array(pair(self._video, self._masks.reader, self._steps[1].tolist()))
 
     def _which_masks(self, indices: Sequence[int]) -> np.ndarray:
-        frames = self._checked(indices)
-        return np.zeros_like(frames) if _is_still(self._mask_reader) else frames
+        return self._pairs[self._checked(indices)]
+
+    def _shown(self, indices: Sequence[int]) -> np.ndarray:
+        return self._steps[1][self._checked(indices)]
 
     def _checked(self, indices: Sequence[int]) -> np.ndarray:
         numbers = np.array(indices, int)
@@ -156,21 +158,11 @@ class FileClip:
 
     def _decode(self, reader: Reader, numbers: np.ndarray, convert: Callable[[Picture], Any], out: np.ndarray) -> None:
         """Writes to each place in `out` what `convert` makes of the picture with the number there."""
-        height, width = self.info.height, self.info.width
         for number, picture in reader.read(set(numbers.tolist())):
-            if picture.rgb.shape[:2] != (height, width):
-                is_height, is_width = picture.rgb.shape[:2]
+            (height, width), shape = reader.size, picture.rgb.shape
+            if shape[:2] != (height, width):
                 raise UserError(
-                    f"{reader.path}: frame {number} is {is_width}x{is_height} but the first is {width}x{height}: "
+                    f"{reader.path}: frame {number} is {shape[1]}x{shape[0]} but the first is {width}x{height}: "
                     "all must have one size"
                 )
             out[numbers == number] = convert(picture)
-
-
-def _is_still(reader: Reader | None) -> bool:
-    """Whether this is a picture; a folder or a video may hold just one, too, but then the others are missing."""
-    return isinstance(reader, AnimationReader) and reader.length == 1
-
-
-def _area(mask: Picture) -> float:
-    return float(subject_areas(to_mask(mask)[None])[0])

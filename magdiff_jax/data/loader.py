@@ -42,6 +42,8 @@ class Batch(NamedTuple):
         coverage: the subject's share of each latent's pixels, 0 … 1; [batch, 0, 0, 0] where it is not asked for.
         tokens: the prompts' ids, int32 [batch, token].
         positions: of the examples in the stream, int64 [batch]; the seeds of whatever else is random about them.
+        lost: frames that should show the subject, whose mask has nothing in the part that is kept, so that the whole
+            frame stands for it; int64 [batch].
         ids: of the clips, `source/id`.
         prompts: as they were before they became tokens; empty where dropped.
     """
@@ -52,6 +54,7 @@ class Batch(NamedTuple):
     coverage: Float[np.ndarray, "_batch _frame _row _column"]
     tokens: Int[np.ndarray, "_batch _token"]
     positions: Int[np.ndarray, " _batch"]
+    lost: Int[np.ndarray, " _batch"]
     ids: tuple[str, ...]
     prompts: tuple[str, ...]
 
@@ -70,7 +73,8 @@ class LoaderConfig(Config):
         offset: the frame of a clip at which an example starts; "random": any that leaves room for the others.
         height: of the frames, in pixels.
         width: of the frames, in pixels.
-        crop: the part of the frames that is kept: "centre" (supplement, section B) or "random".
+        crop: the part of the frames that is kept: "centre" (supplement, section B), "random", or "subject", which moves
+            the centre's so far that it shows the subject of the frames that show it to the model.
         flip: mirror half of the clips; captions that say left or right do not follow.
         subjects: the frames that show the subject: "first" (generation), "all" (editing), "none", or "random", which
             trains for both: half of the examples show it in the first frame alone, the other half in each further frame
@@ -97,7 +101,7 @@ class LoaderConfig(Config):
     offset: int | Literal["random"] = "random"
     height: int = 256
     width: int = 256
-    crop: Literal["centre", "random"] = "centre"
+    crop: Literal["centre", "random", "subject"] = "centre"
     flip: bool = False
     subjects: Literal["first", "all", "random", "none"] = "first"
     sda: bool = True
@@ -117,7 +121,7 @@ class LoaderConfig(Config):
         self._require_positive("batch_size", "frames", "stride", "height", "width", "levels", "latent_multiple")
         if self.offset != "random":
             self._require_number("offset", 0)
-        self._require("crop", self.crop in ("centre", "random"), "centre or random")
+        self._require("crop", self.crop in ("centre", "random", "subject"), "centre, random or subject")
         self._require("subjects", self.subjects in SUBJECTS, f"one of {SUBJECTS}")
         self._require("caption", self.caption in ("augmented", "original"), "augmented or original")
         self._require_number("prompt_dropout", 0, 1)
@@ -271,11 +275,12 @@ class _Example:
         offset = rng if config.offset == "random" else config.offset
         areas = clip.areas if config.subjects == "first" else None
         indices = choose_frames(info.length, config.frames, config.stride, offset, areas)
-        window = choose_window(info.height, info.width, config.height, config.width, config.crop, rng)
         frames = clip.frames(indices)
         shown = config.shown
         needed = len(indices) if config.coverage else shown if config.sda else 0
         masks = clip.masks(indices[:needed]) if needed else None
+        size = info.height, info.width, config.height, config.width
+        window = choose_window(*size, config.crop, rng, None if masks is None else masks[:shown])
         coverage = self._coverage(masks, window)
         masks = masks[:shown] if masks is not None and config.sda else None
         subject = frames[:shown]
@@ -301,6 +306,7 @@ class _Example:
             coverage=coverage[:, :, mirrored],
             tokens=self._tokenize([prompt])[0],
             positions=np.array(position, np.int64),
+            lost=np.array(_lost(masks, window), np.int64),
             ids=(f"{info.source}/{info.id}",),
             prompts=(prompt,),
         )
@@ -327,6 +333,12 @@ class _Example:
         ]
         new_frames, new_masks = zip(*changed, strict=True)
         return np.stack(new_frames), None if masks is None else np.stack(new_masks)
+
+
+def _lost(masks: Bool[np.ndarray, "_frame _height _width"] | None, window: Window) -> int:
+    """How many masks have nothing in the window."""
+    left, top, right, bottom = window
+    return 0 if masks is None else int((~masks[:, top:bottom, left:right].any(axis=(1, 2))).sum())
 
 
 def _hidden(frames: int, rng: np.random.Generator) -> Bool[np.ndarray, " frame"]:
@@ -360,6 +372,7 @@ def _batch(examples: Sequence[Batch]) -> Batch:
         coverage=np.stack([example.coverage for example in examples]),
         tokens=np.stack([example.tokens for example in examples]),
         positions=np.stack([example.positions for example in examples]),
+        lost=np.stack([example.lost for example in examples]),
         ids=tuple(identifier for example in examples for identifier in example.ids),
         prompts=tuple(prompt for example in examples for prompt in example.prompts),
     )

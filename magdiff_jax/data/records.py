@@ -15,6 +15,7 @@ import numpy as np
 
 from magdiff_jax.data.clip import CATEGORIES, Clip, ClipInfo, Frames, Masks, subject_areas
 from magdiff_jax.errors import UserError
+from magdiff_jax.text import printable
 
 # At this quality and with whole chroma, a frame differs from its source by about one level.
 _JPEG_QUALITY = 95
@@ -41,7 +42,7 @@ def encode(clip: Clip) -> dict[str, Any]:
         "augmented_caption": info.augmented_caption,
         "label": info.label,
         "category": info.category,
-        "provenance": json.dumps(info.provenance, ensure_ascii=False, sort_keys=True),
+        "provenance": printable(json.dumps(info.provenance, ensure_ascii=False, sort_keys=True)),
     }
 
 

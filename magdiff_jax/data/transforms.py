@@ -4,8 +4,9 @@ from collections.abc import Callable
 from typing import Literal
 
 import numpy as np
+from jaxtyping import Bool
 
-from magdiff_jax.media.images import Window, centre_window
+from magdiff_jax.media.images import Window, centre_window, subject_window
 
 
 def choose_frames(
@@ -45,15 +46,23 @@ def choose_frames(
 
 
 def choose_window(
-    height: int, width: int, target_height: int, target_width: int, crop: Literal["centre", "random"],
+    height: int,
+    width: int,
+    target_height: int,
+    target_width: int,
+    crop: Literal["centre", "random", "subject"],
     rng: np.random.Generator,
-) -> Window:  # fmt: skip
+    masks: Bool[np.ndarray, "frame {height} {width}"] | None = None,
+) -> Window:
     """The part of the frames that is kept: the largest one with the target's proportions.
 
     Scaled to the target it is the same as resizing the short side and then cropping (supplement, section B: centre).
+    With "subject" it is moved so far that it shows the subject, if `masks` tell where that is. (Ours.)
     """
+    if crop == "subject" and masks is not None:
+        return subject_window(masks, target_height, target_width)
     left, top, right, bottom = window = centre_window(height, width, target_height, target_width)
-    if crop == "centre":
+    if crop != "random":
         return window
     window_width, window_height = right - left, bottom - top
     left = int(rng.integers(width - window_width + 1))

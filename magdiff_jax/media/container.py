@@ -1,25 +1,43 @@
-"""Video containers: opened safely, and their frames as pictures."""
+"""Video containers, opened safely."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from fractions import Fraction
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
-
-import numpy as np
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from magdiff_jax.errors import UserError
-from magdiff_jax.media.images import MAX_PIXELS, Picture
+from magdiff_jax.media.images import MAX_PIXELS
 
 if TYPE_CHECKING:
+    from av import VideoCodecContext
     from av.container import InputContainer
     from av.video.stream import VideoStream
 
 # Named one by one because FFmpeg also takes text for pictures and playlists that name other files.
 _CONTAINERS = "mov,matroska,avi,mpegts,mpeg,mpegvideo,flv,asf,ogg,yuv4mpegpipe"
+# FFmpeg's own decoders of these pass their transparency by.
+_WITH_ALPHA = {"vp8": "libvpx", "vp9": "libvpx-vp9"}
+
+
+class Video(NamedTuple):
+    """An open container with its pictures.
+
+    Attributes:
+        container: open.
+        stream: of the pictures.
+        decoder: of them.
+        aspect: width of a pixel by its height.
+    """
+
+    container: "InputContainer"
+    stream: "VideoStream"
+    decoder: "VideoCodecContext"
+    aspect: Fraction
 
 
 @contextmanager
-def open_stream(path: Path, options: dict[str, str] | None = None) -> "Iterator[tuple[InputContainer, VideoStream]]":
+def open_video(path: Path, options: dict[str, str] | None = None) -> Iterator[Video]:
     """Opens the container of a video and finds its pictures, cover art aside.
 
     Args:
@@ -47,23 +65,22 @@ def open_stream(path: Path, options: dict[str, str] | None = None) -> "Iterator[
         stream = next((s for s in streams if not s.disposition & Disposition.attached_pic), None)
         if stream is None:
             raise UserError(f"{path} has no video stream: choose a file with pictures")
-        width, height = stream.codec_context.width, stream.codec_context.height
+        decoder = stream.codec_context
+        if decoder is None:
+            raise UserError(f"{path} has no readable frame: it is cut short, or of a kind not known here")
+        aspect = Fraction(stream.sample_aspect_ratio or 1)
+        width, height = shown_size(decoder.width, decoder.height, aspect)
         if width * height > MAX_PIXELS:
             raise UserError(
                 f"{path} has frames of {width}x{height}, over {MAX_PIXELS / 1e6:.0f} megapixels: make it smaller"
             )
-        stream.codec_context.options = {"max_pixels": str(MAX_PIXELS)}  # later frames may be larger
-        yield container, stream
+        if stream.metadata.get("alpha_mode") == "1" and decoder.name in _WITH_ALPHA:
+            with_alpha: Any = av.VideoCodecContext.create(_WITH_ALPHA[decoder.name], "r")
+            decoder = with_alpha
+        decoder.options = {"max_pixels": str(MAX_PIXELS)}  # later frames may be larger
+        yield Video(container, stream, decoder, aspect)
 
 
-def to_picture(frame: Any) -> Picture:
-    """Converts an `av.VideoFrame` to RGB, on one thread, and turns it upright, as its display matrix says."""
-    rgb = frame.to_ndarray(format="rgb24", threads=1)
-    matrix = frame.side_data.get("DISPLAYMATRIX")
-    if matrix is not None:
-        # Fixed-point [[a, b, u], [c, d, v], …]: column = a·x + c·y, row = b·x + d·y.
-        a, b, _, c, d = np.frombuffer(bytes(matrix), dtype="<i4")[:5]
-        if abs(b) > abs(a):
-            rgb, a, d = rgb.swapaxes(0, 1), c, b
-        rgb = rgb[:: -1 if d < 0 else 1, :: -1 if a < 0 else 1]
-    return Picture(np.ascontiguousarray(rgb), None)
+def shown_size(width: int, height: int, aspect: Fraction) -> tuple[int, int]:
+    """Width and height at which a frame is shown, as one with square pixels: its longer side grows, none shrinks."""
+    return (round(width * aspect), height) if aspect > 1 else (width, round(height / aspect))

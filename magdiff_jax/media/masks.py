@@ -1,58 +1,168 @@
-"""Masks: which pixels of a picture, or of each frame of a clip, belong to the subject."""
+"""Masks: which pixels of a picture, or of each frame of a clip, belong to the subject.
+
+One rule holds for pictures, folders, animations and videos, and for a source of masks as a whole:
+
+- Where its transparency tells pixels apart in any of its frames, the subject is what is at least half opaque.
+- Else its values do: the strongest of a pixel's colours, or the number in a picture of 16 bits. The subject is what has
+  at least half of the full value. In pictures saved without loss it is all but 0 where the values are labels: where
+  they do not reach half, or where flat regions lie between 0 and half (a soft edge has none). In a palette of
+  colours, black and number 255 (void, in DAVIS and Pascal VOC) are the background, all else is the subject.
+"""
 
 import warnings
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 import numpy as np
 from jaxtyping import Bool
 
 from magdiff_jax.errors import UserError
-from magdiff_jax.media.images import Picture, count_frames, read_image
-from magdiff_jax.media.video import read_pictures
+from magdiff_jax.media.images import Picture
+from magdiff_jax.media.pairing import check_gaps, pair
+from magdiff_jax.media.readers import Reader, open_reader
+from magdiff_jax.media.video import choose, read_pictures
 
-# Of 8-bit values; half-way, so that a mask saved with loss keeps its edge.
-_THRESHOLD = 128
+# Half of 8 bits: a mask saved with loss keeps its edge. It is that of transparency too.
+_HALF = 128
+# Frames that are looked at for what a source of masks means: decoding all of a long one would take long.
+_LOOKED_AT = 16
+
+
+class MaskReader:
+    """The masks of a source of frames, from a source of their own.
+
+    Attributes:
+        reader: of the masks.
+        by_alpha: whether their transparency tells where the subject is.
+        threshold: else the least value of the subject.
+    """
+
+    def __init__(self, reader: Reader, size: tuple[int, int], stored_size: tuple[int, int] | None = None):
+        """
+        Args:
+            reader: of the masks; frames from all over it are looked at for what they mean.
+            size: height and width of the frames that they mask.
+            stored_size: of these in stored pixels, at which many programs make masks; None for `size`.
+
+        Raises:
+            UserError: the masks are of another size, or cannot be decoded.
+        """
+        self.reader, self._size = reader, size
+        if reader.size not in (size, stored_size):
+            raise UserError(
+                f"{reader.path} is {reader.size[1]}x{reader.size[0]} but the frames it masks are {size[1]}x{size[0]}: "
+                "make both the same size"
+            )
+        length = len(reader.timeline.times)
+        some = min(length, _LOOKED_AT)
+        looked_at = {index * length // some for index in range(some)}
+        self.by_alpha, self.threshold = _meaning(picture for _, picture in reader.read(looked_at))
+
+    def mask(self, picture: Picture) -> Bool[np.ndarray, "height width"]:
+        """The subject in one picture of the masks, at the size of the frames."""
+        import cv2
+
+        mask = _subject(picture, self.by_alpha, self.threshold)
+        if mask.shape == self._size:
+            return mask
+        height, width = self._size
+        return cv2.resize(mask.astype(np.uint8), (width, height), interpolation=cv2.INTER_NEAREST_EXACT).astype(bool)
 
 
 def read_masks(
-    path: str | Path, frames: int, height: int, width: int, start: int = 0, stride: int = 1
+    path: str | Path,
+    frames: int,
+    height: int,
+    width: int,
+    start: int = 0,
+    stride: int = 1,
+    video: str | Path | None = None,
 ) -> Bool[np.ndarray, "{frames} {height} {width}"]:
-    """Reads a mask per frame; True is the subject.
+    """Reads a mask per frame; True is the subject, as this module says.
 
     `path` is one picture, which then serves all frames, or a folder of pictures, an animation or
-    a video, whose frames are picked as `read_video` does. The subject is where the transparency
-    is 128 or more or, in a picture without (or with constant) transparency, the strongest colour.
+    a video. `video` is what they mask, with which they are paired as `pairing.pair` says; where it is not given, frames
+    of the masks are picked as `read_video` does.
 
     Raises:
-        UserError: as `read_video` does, or the masks are not `width` x `height`.
+        UserError: as `read_video` does, a frame has no mask, or the masks are not `width` x `height`.
     """
-    path = Path(path)
-    still = path.is_file() and count_frames(path) == 1
-    if still:
-        pictures = [read_image(path)] * frames
+    reader = open_reader(Path(path))
+    shown = None if video is None else open_reader(Path(video))
+    if reader.is_still:
+        chosen = [0] * frames
+    elif shown is None:
+        check_gaps(reader)
+        chosen = list(choose(reader, frames, start, stride))
     else:
-        pictures, _ = read_pictures(path, frames, start, stride)
-    mask_height, mask_width = pictures[0].rgb.shape[:2]
-    if (mask_height, mask_width) != (height, width):
-        raise UserError(
-            f"{path} is {mask_width}x{mask_height} but the frames it masks are {width}x{height}: "
-            "make both the same size"
-        )
-    return np.stack([to_mask(picture) for picture in pictures])
+        chosen = pair(shown, reader, choose(shown, frames, start, stride))
+    source = MaskReader(reader, (height, width), None if shown is None else shown.stored_size)
+    pictures = read_pictures(reader, chosen)
+    masks = np.stack([source.mask(picture) for picture in pictures])
+    if not masks.any():
+        is_clear = "its transparency is below one half"
+        what = is_clear if source.by_alpha else _told(pictures, source.threshold)
+        warnings.warn(f"{path} has no subject: {what}", stacklevel=2)
+    return masks
 
 
-def to_mask(picture: Picture) -> Bool[np.ndarray, "height width"]:
-    """Returns the subject in a picture of a mask; the rule is that of `read_masks`."""
-    from_alpha = alpha_mask(picture)
-    # The maximum, for label pictures that paint the subject in a colour of its own.
-    return picture.rgb.max(axis=-1) >= _THRESHOLD if from_alpha is None else from_alpha
+def picture_mask(picture: Picture) -> Bool[np.ndarray, "height width"]:
+    """The subject in a mask that is one picture."""
+    return _subject(picture, *_meaning([picture]))
+
+
+def _subject(picture: Picture, by_alpha: bool, threshold: int) -> Bool[np.ndarray, "height width"]:
+    if by_alpha:
+        return np.full(picture.rgb.shape[:2], True) if picture.alpha is None else picture.alpha >= _HALF
+    return _values(picture) >= threshold
 
 
 def alpha_mask(picture: Picture) -> Bool[np.ndarray, "height width"] | None:
     """Returns the mask that transparency gives; None without it, or where it is constant."""
     if picture.alpha is None or picture.alpha.min() == picture.alpha.max():
         return None
-    return picture.alpha >= _THRESHOLD
+    return picture.alpha >= _HALF
+
+
+def _meaning(pictures: Iterable[Picture]) -> tuple[bool, int]:
+    """Whether the transparency is the mask, and else the least value of the subject."""
+    most, is_exact, is_deep, has_flats, alphas = 0, True, False, False, set()
+    for picture in pictures:
+        if picture.alpha is not None:
+            alphas |= {int(picture.alpha.min()), int(picture.alpha.max())}
+            if len(alphas) > 1:
+                return True, _HALF
+        values = _values(picture)
+        most, is_exact = max(most, int(values.max())), is_exact and picture.is_exact
+        is_deep = is_deep or values.dtype == np.uint16
+        has_flats = has_flats or _has_flats(values)
+    if alphas == {0}:
+        return True, _HALF
+    half = _HALF * 256 if is_deep and most > 255 else _HALF
+    is_labels = is_exact and (has_flats or most < half)
+    return False, 1 if is_labels else half
+
+
+def _values(picture: Picture) -> np.ndarray:
+    """What a picture says of each pixel, [height, width], in 8 or 16 bits."""
+    return picture.rgb.max(axis=-1) if picture.values is None else picture.values
+
+
+def _has_flats(values: np.ndarray) -> bool:
+    """Whether most of what lies between 0 and half is amid its like, as labels are and the steps of an edge are not."""
+    half = _HALF * 256 if values.max() > 255 else _HALF
+    between = (values > 0) & (values < half)
+    inner = values[1:-1, 1:-1]
+    amid = between[1:-1, 1:-1]
+    for other in (values[:-2, 1:-1], values[2:, 1:-1], values[1:-1, :-2], values[1:-1, 2:]):
+        amid = amid & (other == inner)
+    return bool(2 * amid.sum() > between.sum())
+
+
+def _told(pictures: Sequence[Picture], threshold: int) -> str:
+    values = [_values(picture) for picture in pictures]
+    least, most = min(value.min() for value in values), max(value.max() for value in values)
+    return f"its values are {least} to {most}, and the subject's would be {threshold} or more"
 
 
 def whole_frame_if_empty(

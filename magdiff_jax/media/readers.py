@@ -1,5 +1,6 @@
 """Pictures in time, whatever holds them: a video, an animated or still picture, or a folder of pictures."""
 
+import re
 from collections.abc import Iterator
 from fractions import Fraction
 from functools import cached_property
@@ -10,14 +11,33 @@ from typing_extensions import Protocol, runtime_checkable
 
 from magdiff_jax.errors import UserError
 from magdiff_jax.media.images import Picture, count_frames, picture_size, read_animation, read_image
-from magdiff_jax.media.seeking import SeekingReader
-from magdiff_jax.media.steps import even_steps
-from magdiff_jax.media.video import picture_files, seconds_shown
+from magdiff_jax.media.seeking import VideoReader
+from magdiff_jax.media.steps import Timeline
+
+# Where a source has no rate of its own (a folder, a still picture).
+DEFAULT_FPS = 8.0
+
+_PICTURE_SUFFIXES = {
+    ".png",
+    ".jpg",
+    ".jpeg",
+    ".webp",
+    ".bmp",
+    ".tif",
+    ".tiff",
+    ".ppm",
+    ".pgm",
+    ".avif",
+    ".heic",
+    ".heif",
+}
+# Of animations' times, in seconds.
+_TICK = Fraction(1, 1_000_000)
 
 
 @runtime_checkable
 class Reader(Protocol):
-    """Upright pictures at a constant rate. It can be pickled, and keeps no file open."""
+    """Upright pictures in time. It can be pickled, and keeps no file open."""
 
     @property
     def path(self) -> Path:
@@ -25,8 +45,13 @@ class Reader(Protocol):
         ...
 
     @property
-    def length(self) -> int:
-        """How many pictures there are."""
+    def is_still(self) -> bool:
+        """Whether this is one picture; a folder or a video may hold just one, too, but then it is of one moment."""
+        ...
+
+    @property
+    def timeline(self) -> Timeline:
+        """When each of the pictures is shown."""
         ...
 
     @property
@@ -35,12 +60,12 @@ class Reader(Protocol):
         ...
 
     @property
-    def fps(self) -> float:
-        """Pictures per second: the average where the source has no constant rate."""
+    def stored_size(self) -> tuple[int, int]:
+        """The same in the pixels of the file, which in a video may not be square."""
         ...
 
-    def read(self, indices: set[int]) -> Iterator[tuple[int, Picture]]:
-        """Yields each of these pictures with its index, in any order.
+    def read(self, frames: set[int]) -> Iterator[tuple[int, Picture]]:
+        """Yields each of these pictures with its number, in any order; 0 is the first that is shown.
 
         Raises:
             UserError: one cannot be decoded.
@@ -48,7 +73,7 @@ class Reader(Protocol):
         ...
 
 
-def open_reader(path: Path, fps: float) -> Reader:
+def open_reader(path: Path, fps: float = DEFAULT_FPS) -> Reader:
     """Returns the reader of a file or folder; `fps` is for sources without a rate of their own.
 
     Raises:
@@ -58,31 +83,37 @@ def open_reader(path: Path, fps: float) -> Reader:
         return FolderReader(path, fps)
     if not path.exists():
         raise UserError(f"{path} does not exist: check the path")
-    return AnimationReader(path, fps) if count_frames(path) else SeekingReader(path)
+    return AnimationReader(path, fps) if count_frames(path) else VideoReader(path)
 
 
 class FolderReader:
     """The pictures of a folder in natural order; see `Reader`."""
 
+    is_still = False
+
     def __init__(self, path: Path, fps: float):
-        self.path, self.fps = path, fps
+        self.path, self._fps = path, fps
 
     @cached_property
-    def _files(self) -> list[Path]:
+    def files(self) -> list[Path]:
         return picture_files(self.path)
 
     @property
-    def length(self) -> int:
-        return len(self._files)
+    def timeline(self) -> Timeline:
+        return _constant(len(self.files), self._fps)
 
     @cached_property
     def size(self) -> tuple[int, int]:
-        return picture_size(self._files[0])
+        return picture_size(self.files[0])
 
-    def read(self, indices: set[int]) -> Iterator[tuple[int, Picture]]:
+    @property
+    def stored_size(self) -> tuple[int, int]:
+        return self.size
+
+    def read(self, frames: set[int]) -> Iterator[tuple[int, Picture]]:
         """See `Reader`."""
-        for index in indices:
-            yield index, read_image(self._files[index])
+        for frame in frames:
+            yield frame, read_image(self.files[frame])
 
 
 class AnimationReader:
@@ -95,32 +126,58 @@ class AnimationReader:
         self.path, self._still_fps = path, fps
 
     @cached_property
-    def _steps(self) -> tuple[float, np.ndarray]:
-        """The rate, and the frame that each step shows."""
-        if count_frames(self.path) == 1:
-            return self._still_fps, np.zeros(1, int)
-        seconds = [seconds_shown(seconds) for _, seconds in read_animation(self.path)]
-        tick = Fraction(1, 1_000_000)
-        times = np.cumsum([0, *(round(each / tick) for each in seconds)])
-        return even_steps(times[:-1], int(times[-1]), tick, None)
+    def is_still(self) -> bool:
+        return count_frames(self.path) == 1
 
-    @property
-    def length(self) -> int:
-        return len(self._steps[1])
+    @cached_property
+    def timeline(self) -> Timeline:
+        if self.is_still:
+            return _constant(1, self._still_fps)
+        seconds = [_seconds_shown(seconds) for _, seconds in read_animation(self.path)]
+        times = np.cumsum([0, *(round(each / _TICK) for each in seconds)])
+        return Timeline(times[:-1], int(times[-1]), _TICK, None)
 
     @cached_property
     def size(self) -> tuple[int, int]:
         return picture_size(self.path)
 
     @property
-    def fps(self) -> float:
-        return self._steps[0]
+    def stored_size(self) -> tuple[int, int]:
+        return self.size
 
-    def read(self, indices: set[int]) -> Iterator[tuple[int, Picture]]:
+    def read(self, frames: set[int]) -> Iterator[tuple[int, Picture]]:
         """See `Reader`."""
-        _, shown = self._steps
-        wanted = {index: int(shown[index]) for index in indices}
         for number, (picture, _) in enumerate(read_animation(self.path)):
-            yield from ((index, picture) for index, frame in wanted.items() if frame == number)
-            if number == max(wanted.values(), default=0):
+            if number in frames:
+                yield number, picture
+            if number >= max(frames, default=0):
                 return
+
+
+def picture_files(folder: Path) -> list[Path]:
+    """Returns the pictures in a folder, in natural order. Raises UserError where there are none."""
+    files = [file for file in folder.glob("[!.]*") if is_picture_name(file.name)]
+    if not files:
+        raise UserError(f"{folder} holds no pictures: name a folder of PNG or JPEG files")
+    return sorted(files, key=_natural_order)
+
+
+def is_picture_name(name: str) -> bool:
+    """Whether a file of this name is taken for a picture."""
+    return Path(name).suffix.lower() in _PICTURE_SUFFIXES
+
+
+def _natural_order(file: Path) -> tuple[list[str | int], str]:
+    parts = re.split(r"(\d+)", file.name)
+    return [int(part) if part.isdecimal() else part for part in parts], file.name
+
+
+def _constant(frames: int, fps: float) -> Timeline:
+    rate = Fraction(fps)
+    return Timeline(np.arange(frames), frames, 1 / rate, rate)
+
+
+def _seconds_shown(seconds: Fraction) -> Fraction:
+    """For how long a viewer shows a frame of an animated picture whose file says `seconds`."""
+    # Browsers show frames with almost no duration for a tenth of a second.
+    return seconds if seconds > Fraction(1, 100) else Fraction(1, 10)

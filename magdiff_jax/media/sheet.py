@@ -7,16 +7,17 @@ import numpy as np
 from jaxtyping import Bool, UInt8
 from PIL import Image, ImageDraw, ImageFont
 
-from magdiff_jax.media.images import fit
+from magdiff_jax.media.images import fit, subject_window
+from magdiff_jax.media.lettering import Lettering
 
 _COLUMNS = 8
 # Frames are shown at their own height within these bounds, in pixels.
 _LEAST_HEIGHT, _MOST_HEIGHT = 128, 256
 _MARGIN, _GAP, _GROUP_GAP, _LABEL_HEIGHT = 24, 6, 20, 24
 _TITLE_SIZE, _TITLE_LINES, _LABEL_SIZE = 24, 2, 15
+# More than fit on any line.
+_MOST_CHARACTERS = 1000
 _PAPER, _INK, _QUIET_INK, _OUTLINE = (250, 250, 248), (32, 33, 36), (110, 112, 116), (255, 0, 160)
-
-_Font = ImageFont.FreeTypeFont | ImageFont.ImageFont
 
 
 @dataclass(frozen=True)
@@ -30,21 +31,28 @@ class _Cell:
 
 
 def contact_sheet(
-    reference: UInt8[np.ndarray, "*clip height width 3"],
-    masks: Bool[np.ndarray, "*clip height width"],
+    reference: UInt8[np.ndarray, "*clip height width 3"] | None,
+    masks: Bool[np.ndarray, "*clip height width"] | None,
     frames: UInt8[np.ndarray, "frame frame_height frame_width 3"],
     title: str = "",
 ) -> UInt8[np.ndarray, "sheet_height sheet_width 3"]:
-    """Draws inputs and results on one sheet, under `title` (cut after two lines).
+    """Draws inputs and results on one sheet, under `title` (cut after two lines; see `Lettering` for its scripts).
 
     Generation (`reference` is one picture): the reference, the subject its mask cuts out, and the
-    frames. Editing (a clip): the source frames with the outline of their masks, the subjects cut
-    out, and the frames below each other. Lines break after 8 frames.
+    frames; without a subject (None) the frames alone. Editing (a clip): the source frames with the
+    outline of their masks, the subjects cut out, and the frames below each other. Lines break after
+    8 frames. Subjects are shown as the model is given them: in the part of the picture that has the
+    frames' proportions.
     """
-    cells = _generation(reference, masks, frames) if reference.ndim == 3 else _editing(reference, masks, frames)
+    if reference is None or masks is None:
+        cells = _frames(frames, _MARGIN)
+    elif reference.ndim == 3:
+        cells = _generation(reference, masks, frames)
+    else:
+        cells = _editing(reference, masks, frames)
     width = max(cell.left + cell.pixels.shape[1] for cell in cells) + _MARGIN
-    font = ImageFont.load_default(_TITLE_SIZE)
-    lines = _wrap(title, font, width - 2 * _MARGIN)
+    lettering = Lettering(_TITLE_SIZE)
+    lines = _wrap(title, lettering, width - 2 * _MARGIN)
     line_height = round(1.4 * _TITLE_SIZE)
     head = _MARGIN + (len(lines) * line_height + _MARGIN // 2 if lines else 0)
     height = head + max(cell.top + cell.pixels.shape[0] for cell in cells) + _MARGIN
@@ -52,7 +60,7 @@ def contact_sheet(
     sheet = Image.new("RGB", (width, height), _PAPER)
     draw = ImageDraw.Draw(sheet)
     for index, line in enumerate(lines):
-        draw.text((_MARGIN, _MARGIN + index * line_height), line, _INK, font, anchor="lt")
+        lettering.draw(draw, _MARGIN, _MARGIN + round(0.8 * _TITLE_SIZE) + index * line_height, line, _INK)
     label_font = ImageFont.load_default(_LABEL_SIZE)
     for cell in cells:
         baseline = (cell.left, head + cell.top - 6)
@@ -69,10 +77,16 @@ def _generation(
     height = _shown_height(frames)
     left = _MARGIN
     cells = []
-    for label, image in (("reference", reference), ("subject", _cut_out(reference, mask))):
-        cells.append(_Cell(left, _LABEL_HEIGHT, _scale(image, height), label))
+    (subject,) = _given(reference[None], mask[None], frames, height)
+    for label, image in (("reference", _scale(reference, height)), ("subject", subject)):
+        cells.append(_Cell(left, _LABEL_HEIGHT, image, label))
         left += cells[-1].pixels.shape[1] + _GAP
-    left += _GROUP_GAP - _GAP
+    return cells + _frames(frames, left + _GROUP_GAP - _GAP)
+
+
+def _frames(frames: UInt8[np.ndarray, "frame frame_height frame_width 3"], left: int) -> list[_Cell]:
+    height = _shown_height(frames)
+    cells = []
     for index, frame in enumerate(frames):
         row, column = divmod(index, _COLUMNS)
         pixels = _scale(frame, height)
@@ -93,12 +107,12 @@ def _editing(
     frames: UInt8[np.ndarray, "frame frame_height frame_width 3"],
 ) -> list[_Cell]:
     height = _shown_height(frames)
-    cells = []
+    cells, subjects = [], _given(source, masks, frames, height)
     for index, frame in enumerate(frames):
         row, column = divmod(index, _COLUMNS)
         shown = (
             ("source", outlined(_scale(source[index], height), _scale(masks[index], height))),
-            ("subject", _scale(_cut_out(source[index], masks[index]), height)),
+            ("subject", subjects[index]),
             ("result", _scale(frame, height)),
         )
         column_width = max(pixels.shape[1] for _, pixels in shown) + _GAP
@@ -120,10 +134,19 @@ def _scale(
     return fit(image, height, max(1, round(image.shape[1] * height / image.shape[0])))
 
 
-def _cut_out(
-    image: UInt8[np.ndarray, "height width 3"], mask: Bool[np.ndarray, "height width"]
-) -> UInt8[np.ndarray, "height width 3"]:
-    return np.where(mask[..., None], image, np.uint8(0))
+def _given(
+    source: UInt8[np.ndarray, "clip height width 3"],
+    masks: Bool[np.ndarray, "clip height width"],
+    frames: UInt8[np.ndarray, "frame frame_height frame_width 3"],
+    height: int,
+) -> list[UInt8[np.ndarray, "{height} new_width 3"]]:
+    """The subjects as the model is given them, at the proportions of the frames."""
+    window = subject_window(masks, *frames.shape[1:3])
+    size = height, max(1, round(frames.shape[2] * height / frames.shape[1]))
+    return [
+        np.where(fit(mask, *size, window)[..., None], fit(picture, *size, window), np.uint8(0))
+        for picture, mask in zip(source, masks, strict=True)
+    ]
 
 
 def outlined(
@@ -142,28 +165,22 @@ def outlined(
     return np.where(edge[..., None], np.array(_OUTLINE, np.uint8), image)
 
 
-def _wrap(text: str, font: _Font, width: int) -> list[str]:
-    """Breaks text between words into at most `_TITLE_LINES` lines, the last one cut with "…"."""
+def _wrap(text: str, lettering: Lettering, width: int) -> list[str]:
+    """Breaks text into at most `_TITLE_LINES` lines, between words where they fit, the last one cut with "…"."""
     lines: list[str] = []
-    words = text.split()
-    while words and len(lines) < _TITLE_LINES:
-        count = max(1, _words_that_fit(words, font, width))
-        lines.append(" ".join(words[:count]))
-        words = words[count:]
-    if words:
-        lines[-1] += "…"
-    return [_shorten(line, font, width) for line in lines]
+    rest = " ".join(text.split())
+    while rest and len(lines) < _TITLE_LINES:
+        end = _fitting(rest, lettering, width)
+        if len(lines) + 1 == _TITLE_LINES and end < len(rest):
+            return [*lines, rest[: _fitting(rest, lettering, width, "…")].rstrip(" …") + "…"]
+        space = rest.rfind(" ", 0, end + 1) if end < len(rest) else -1
+        lines.append(rest[: space if space > 0 else end])
+        rest = rest[len(lines[-1]) :].lstrip()
+    return lines
 
 
-def _words_that_fit(words: list[str], font: _Font, width: int) -> int:
-    count = 0
-    while count < len(words) and font.getlength(" ".join(words[: count + 1])) <= width:
-        count += 1
-    return count
-
-
-def _shorten(line: str, font: _Font, width: int) -> str:
-    if font.getlength(line) <= width:
-        return line
-    too_long = bisect_left(range(len(line)), True, key=lambda end: font.getlength(line[:end] + "…") > width)
-    return line[: max(0, too_long - 1)].rstrip(" …") + "…"
+def _fitting(text: str, lettering: Lettering, width: int, end: str = "") -> int:
+    """How many of a text's characters fit into a width with `end` after them; at least one."""
+    most = min(len(text), _MOST_CHARACTERS)
+    too_long = bisect_left(range(1, most + 1), True, key=lambda count: lettering.width(text[:count] + end) > width)
+    return max(1, too_long)

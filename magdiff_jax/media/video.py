@@ -2,141 +2,85 @@
 
 import math
 import re
-from collections.abc import Callable, Iterator
+import warnings
+from collections.abc import Sequence
 from dataclasses import dataclass
 from fractions import Fraction
-from functools import partial
 from pathlib import Path
 
 import numpy as np
 from jaxtyping import UInt8
 
-from magdiff_jax.errors import UserError
-from magdiff_jax.media.container import open_stream, to_picture
-from magdiff_jax.media.images import Picture, count_frames, read_animation, read_image, write_image
+from magdiff_jax.errors import UserError, refusals_told
+from magdiff_jax.media.images import MAX_PIXELS, Picture, write_image
+from magdiff_jax.media.readers import Reader, open_reader
+from magdiff_jax.media.seeking import VideoReader
 from magdiff_jax.replacing import replacing
 
-# Where a source has no rate of its own (a folder, a still picture).
-DEFAULT_FPS = 8.0
-
-_PICTURE_SUFFIXES = {".png", ".jpg", ".jpeg", ".webp", ".bmp", ".tif", ".tiff", ".ppm", ".pgm"}
 _OUTPUT_SUFFIXES = (".mp4", ".gif", "")
-
-# One frame of a source: a call that gives its pixels, and the seconds it is shown.
-_Frame = tuple[Callable[[], Picture], Fraction]
+# Pixels of a side that x264 takes, and that a GIF has numbers for.
+_LONGEST = {".mp4": 16384, ".gif": 65535}
 
 
 @dataclass(frozen=True)
 class Clip:
-    """Frames in time order with their rate: the source's frames per second over the stride."""
+    """Frames in time order with their rate, by the times at which the source shows them."""
 
     frames: UInt8[np.ndarray, "frame height width 3"]
     fps: float
 
 
 def read_video(path: str | Path, frames: int, start: int = 0, stride: int = 1) -> Clip:
-    """Reads frames `start`, `start + stride`, … (`frames` of them) and decodes no further.
+    """Reads frames `start`, `start + stride`, … (`frames` of them), counted as players show them.
 
-    `path` is a video file, an animated picture (GIF, WebP, PNG), or a folder of pictures of one
-    size, taken in natural order (`2.png` before `10.png`). Rotation metadata is applied.
+    `path` is a video file, an animated picture (GIF, WebP, PNG, AVIF), or a folder of pictures of one
+    size, taken in natural order (`2.png` before `10.png`). Frames are upright, in sRGB, with square pixels.
 
     Raises:
         UserError: the source is missing, unreadable, without pictures, too short, of changing
             size or over `MAX_PIXELS` a frame.
     """
-    pictures, fps = read_pictures(path, frames, start, stride)
-    return Clip(np.stack([picture.rgb for picture in pictures]), fps)
+    with refusals_told():
+        reader = open_reader(Path(path))
+    chosen = choose(reader, frames, start, stride)
+    if isinstance(reader, VideoReader) and reader.hdr:
+        warnings.warn(f"{path} is an HDR video: it is mapped to the range of usual screens", stacklevel=2)
+    pictures = read_pictures(reader, chosen)
+    return Clip(np.stack([picture.rgb for picture in pictures]), reader.timeline.rate_of(chosen))
 
 
-def read_pictures(path: str | Path, frames: int, start: int = 0, stride: int = 1) -> tuple[list[Picture], float]:
-    """Does what `read_video` does, and keeps the transparency of the frames."""
-    path = Path(path)
+def choose(reader: Reader, frames: int, start: int = 0, stride: int = 1) -> range:
+    """Numbers of the frames that `read_video` reads. Raises UserError where the source does not have them."""
     if frames < 1 or start < 0 or stride < 1:
         given = f"frames {frames}, start {start}, stride {stride}"
         raise UserError(f"{given}: must be at least 1, 0 and 1")
     wanted = range(start, start + frames * stride, stride)
-    pictures: list[Picture] = []
-    count, seconds = 0, Fraction(0)
-    for count, (decode, duration) in enumerate(_open(path), 1):
-        seconds += duration
-        if count - 1 in wanted:
-            pictures.append(decode())
-            _check_same_size(path, pictures)
-        if count > wanted[-1]:
-            return pictures, float(count / seconds / stride)
-    raise _too_few(path, count, wanted)
+    length = len(reader.timeline.times)
+    if wanted[-1] >= length:
+        raise _too_few(reader.path, length, wanted)
+    return wanted
 
 
-def _open(path: Path) -> Iterator[_Frame]:
-    if path.is_dir():
-        return _open_folder(path)
-    if not path.exists():
-        raise UserError(f"{path} does not exist: check the path")
-    return _open_animation(path) if count_frames(path) else _open_video(path)
+def read_pictures(reader: Reader, frames: Sequence[int]) -> list[Picture]:
+    """These frames of a source, in this order; a number may come twice.
+
+    Raises:
+        UserError: one cannot be decoded, or is of another size than the first.
+    """
+    found: dict[int, Picture] = {}
+    for number, picture in reader.read(set(frames)):
+        found[number] = picture
+        _check_same_size(reader.path, next(iter(found.values())), picture)
+    return [found[number] for number in frames]
 
 
-def _open_folder(path: Path) -> Iterator[_Frame]:
-    for file in picture_files(path):
-        yield partial(read_image, file), 1 / Fraction(DEFAULT_FPS)
-
-
-def picture_files(folder: Path) -> list[Path]:
-    """Returns the pictures in a folder, in natural order. Raises UserError where there are none."""
-    files = [file for file in folder.glob("[!.]*") if is_picture_name(file.name)]
-    if not files:
-        raise UserError(f"{folder} holds no pictures: name a folder of PNG or JPEG files")
-    return sorted(files, key=_natural_order)
-
-
-def is_picture_name(name: str) -> bool:
-    """Whether a file of this name is taken for a picture."""
-    return Path(name).suffix.lower() in _PICTURE_SUFFIXES
-
-
-def _natural_order(file: Path) -> tuple[list[str | int], str]:
-    parts = re.split(r"(\d+)", file.name)
-    return [int(part) if part.isdecimal() else part for part in parts], file.name
-
-
-def _open_animation(path: Path) -> Iterator[_Frame]:
-    for picture, seconds in read_animation(path):
-        yield partial(_itself, picture), seconds_shown(seconds)
-
-
-def seconds_shown(seconds: Fraction) -> Fraction:
-    """Returns for how long a viewer shows a frame of an animated picture whose file says `seconds`."""
-    # Browsers show frames with almost no duration for a tenth of a second.
-    return seconds if seconds > Fraction(1, 100) else Fraction(1, 10)
-
-
-def _itself(picture: Picture) -> Picture:
-    return picture
-
-
-def _open_video(path: Path) -> Iterator[_Frame]:
-    from av.error import FFmpegError
-
-    with open_stream(path) as (container, stream):
-        stream.thread_type = "AUTO"
-        rate = stream.average_rate or Fraction(DEFAULT_FPS)
-        try:
-            for frame in container.decode(stream):
-                yield partial(to_picture, frame), 1 / rate
-        except FFmpegError:
-            return  # damaged from here on: what came before is good
-
-
-def _check_same_size(path: Path, pictures: list[Picture]) -> None:
-    first, last = pictures[0].rgb.shape, pictures[-1].rgb.shape
-    if first != last:
-        raise UserError(
-            f"{path} has frames of {first[1]}x{first[0]} and of {last[1]}x{last[0]}: all must have one size"
-        )
+def _check_same_size(path: Path, one: Picture, other: Picture) -> None:
+    if one.rgb.shape != other.rgb.shape:
+        sizes = [f"{picture.rgb.shape[1]}x{picture.rgb.shape[0]}" for picture in (one, other)]
+        raise UserError(f"{path} has frames of {sizes[0]} and of {sizes[1]}: all must have one size")
 
 
 def _too_few(path: Path, count: int, wanted: range) -> UserError:
-    if count == 0:
-        return UserError(f"{path} has no readable frame: it is empty, damaged or cut short")
     numbers = [str(index) for index in wanted]
     if len(numbers) > 4:
         numbers[2:-1] = ["…"]
@@ -149,10 +93,14 @@ def check_output(path: str | Path, overwrite: bool) -> None:
     """Says before any work whether `write_video` could write to `path`.
 
     Raises:
-        UserError: the suffix is unknown; the parent folder is missing; something is there already
+        UserError: the suffix is unknown; the parent folder is missing or may not be entered; something is there already
             and `overwrite` is not set; or it is no older output of the same kind.
     """
-    form, path = _form(path), Path(path)
+    with refusals_told():
+        _check_place(_form(path), Path(path), overwrite)
+
+
+def _check_place(form: str, path: Path, overwrite: bool) -> None:
     if not path.parent.is_dir():
         raise UserError(f"{path.parent} is not a folder: create it or choose another --out")
     if not path.exists():
@@ -165,6 +113,20 @@ def check_output(path: str | Path, overwrite: bool) -> None:
         raise UserError(f"{path} holds files other than 0000.png, …: choose another --out")
 
 
+def check_frame_size(path: str | Path, height: int, width: int) -> None:
+    """Says before any work whether `write_video` could write frames of a size, in pixels, that can be read again.
+
+    Raises:
+        UserError: they are larger than the format or `MAX_PIXELS` allows.
+    """
+    form = _form(path)
+    longest = _LONGEST.get(form)
+    if longest is not None and max(height, width) > longest:
+        raise UserError(f"{path}: frames of {width}x{height} are too large: {form} has at most {longest} pixels a side")
+    if height * width > MAX_PIXELS:
+        raise UserError(f"{path}: frames of {width}x{height} are too large: at most {MAX_PIXELS / 1e6:.0f} megapixels")
+
+
 def check_fps(fps: int | float) -> None:
     """Raises UserError where a clip cannot be written at this rate."""
     if not (math.isfinite(fps) and 0.1 <= fps <= 1000):
@@ -175,9 +137,14 @@ def _is_ours(file: Path) -> bool:
     return file.is_file() and re.fullmatch(r"\d{4,}\.png", file.name) is not None
 
 
+def names_folder(path: str | Path) -> bool:
+    """Whether a path ends with a slash; what is called v1.5/ has no suffix."""
+    return str(path).endswith("/")
+
+
 def _form(path: str | Path) -> str:
     """Returns the suffix that decides how a clip is written; "" is a folder of PNGs."""
-    form = "" if str(path).endswith("/") else Path(path).suffix.lower()
+    form = "" if names_folder(path) else Path(path).suffix.lower()
     if form not in _OUTPUT_SUFFIXES:
         raise UserError(f"{path}: a clip is written as .mp4, .gif, or (without a suffix) a folder of PNG files")
     return form
@@ -190,10 +157,11 @@ def write_video(path: str | Path, frames: UInt8[np.ndarray, "frame height width 
     or none (or a trailing slash) for a folder of PNGs `0000.png`, `0001.png`, …
 
     Raises:
-        UserError: as `check_output(path, overwrite=True)` does; `fps` is outside [0.1, 1000]; or
+        UserError: as `check_output(path, overwrite=True)` and `check_frame_size` do; `fps` is outside [0.1, 1000]; or
             the operating system refuses to write.
     """
     check_output(path, overwrite=True)
+    check_frame_size(path, *frames.shape[1:3])
     check_fps(fps)
     writers = {".mp4": _write_mp4, ".gif": _write_gif, "": _write_folder}
     with replacing(Path(path)) as new:

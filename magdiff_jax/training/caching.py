@@ -14,7 +14,7 @@ from tqdm import tqdm
 
 from magdiff_jax.data.loader import Tokenize, make_loader
 from magdiff_jax.errors import UserError
-from magdiff_jax.replacing import replacing
+from magdiff_jax.replacing import check_fillable, replacing
 from magdiff_jax.sharding.leaves import Leaves, to_leaves
 from magdiff_jax.sharding.mesh import share_of_batch, to_global
 from magdiff_jax.tokenizer import Tokenizer
@@ -96,7 +96,8 @@ def _find(trainer: Trainer, folder: Path, examples: int, examples_per_file: int)
 
 
 def _clear(folder: Path) -> None:
-    """Make the folder, or rid it of what a killed call was writing."""
+    """Make the folder, or rid it of what a killed call was writing. Raises UserError where it cannot be written to."""
+    check_fillable(folder)
     try:
         folder.mkdir(parents=True, exist_ok=True)
         for left in folder.glob(LEFT):

@@ -18,10 +18,12 @@ class Fed(NamedTuple):
     Attributes:
         encoded: what the frozen encoders make of it, arrays over the whole mesh.
         ids: of the clips that this process loaded.
+        counts: of this process's clips, by name: "lost_subjects", see `Batch.lost`; nothing with a cache.
     """
 
     encoded: Any
     ids: tuple[str, ...]
+    counts: dict[str, int]
 
 
 class Feed:
@@ -56,9 +58,9 @@ class Feed:
         """The batch of the step after `step` others."""
         batch = next(self._loaders["images" if self._images.is_turn(step) else "clips"])
         if isinstance(batch, Cached):
-            return Fed(to_global(self._trainer.mesh, batch.encoded), batch.ids)
+            return Fed(to_global(self._trainer.mesh, batch.encoded), batch.ids, {})
         inputs = to_global(self._trainer.mesh, to_inputs(batch))
-        return Fed(self._trainer.encode(self._frozen, inputs), batch.ids)
+        return Fed(self._trainer.encode(self._frozen, inputs), batch.ids, {"lost_subjects": int(batch.lost.sum())})
 
     def get_state(self) -> dict[str, Any]:
         """JSON; see `Loader.get_state`."""
@@ -83,7 +85,8 @@ class Feed:
 
 def fixed_batches(trainer: Trainer, tokenize: Tokenize, count: int, **changes: Any) -> list[Inputs]:
     """The first batches of the validation clips, as they are: nothing about them is random, no prompt is left empty."""
-    still = {"shuffle": False, "crop": "centre", "flip": False, "prompt_dropout": 0.0, "augment": {"probability": 0.0}}
+    crop = trainer.loader_config().crop.replace("random", "centre")
+    still = {"shuffle": False, "crop": crop, "flip": False, "prompt_dropout": 0.0, "augment": {"probability": 0.0}}
     sources = trainer.config.validation.sources
     config = trainer.loader_config(**{**still, "sources": sources, "offset": 0, **changes})
     with _loader(trainer, config, tokenize) as loader:

@@ -36,25 +36,26 @@ def from_torch(
     sda: bool = True,
     seed: int = 0,
 ) -> None:
-    """Convert to a MagDiff folder.
+    """Convert to a MagDiff folder, and print the SHA-256 of each file that it is made of, as `sha256sum` does.
 
     Args:
         out: the folder to make; replaced if it is there.
         dtype: that the parameters are stored in, one of DTYPES; "source": each as its file has it.
         hfa_levels: HFA's pyramid; empty: no HFA.
-        apa, sda: whether the model has these alignments.
+        apa, sda: whether the model has these alignments; one with neither APA nor HFA makes videos of text alone.
         seed: of the parameters that start fresh.
 
     Raises:
-        UserError: a file is missing, unreadable or of another architecture.
+        UserError: a file is missing, unreadable or of another architecture, or is for an alignment that is left out.
     """
-    if not apa and not hfa_levels:
-        raise UserError("APA and HFA cannot both be off: nothing would carry the subject")
+    if not apa and (sources.vision is not None or sources.bgr):
+        raise UserError("--vision and --bgr are for APA: leave them out, or --without apa")
     check_replaceable(out, directory.MARK)
     reader = Reader(sources)
     schedule_path = sources.base / "scheduler" / "scheduler_config.json"
     schedule = torch_configs.schedule_config(files.read_json(schedule_path), str(schedule_path))
-    words = tokenizer.Tokenizer(sources.base / "tokenizer", 2).vocabulary
+    tokenizer_folder = sources.base / "tokenizer"
+    words = tokenizer.Tokenizer(tokenizer_folder, 2).vocabulary
     parts = reader.parts(apa=apa, hfa_levels=hfa_levels)
     resolution = hfa_levels[-1] if hfa_levels else directory.ModelConfig.resolution
     check_fit({name: part.config for name, part in parts.items()}, words, resolution)
@@ -62,13 +63,22 @@ def from_torch(
         resolution=resolution,
         sda=sda,
         other_names=tuple(name for name, part in parts.items() if _has_other_names(part.tensors)),
-        sources={files.sha256(path): "/".join(path.absolute().parts[-2:]) for path in tqdm(reader.files, "checksums")},
+        sources=_checksums([*reader.files, schedule_path, *tokenizer.files_of(tokenizer_folder)]),
     )
     with replacing(out) as new:
         new.mkdir()
-        tokenizer.copy_files(sources.base / "tokenizer", new / "tokenizer")
+        tokenizer.copy_files(tokenizer_folder, new / "tokenizer")
         fingerprints = {name: _convert(new, name, part, dtype, seed) for name, part in parts.items()}
         directory.write_description(new, model, schedule, fingerprints)
+
+
+def _checksums(paths: Sequence[Path]) -> dict[str, str]:
+    """Folder and name of each file by its SHA-256."""
+    sums = {}
+    for path in tqdm(paths, "checksums"):
+        sums[digest := files.sha256(path)] = "/".join(path.absolute().parts[-2:])
+        tqdm.write(f"{digest}  {path}")
+    return sums
 
 
 def _convert(folder: Path, name: str, part: Part, dtype: str, seed: int) -> str:

@@ -7,6 +7,7 @@ memory, but for those of PyTorch before 1.6, which are held whole.
 
 import hashlib
 import json
+import warnings
 import zipfile
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -18,6 +19,7 @@ from safetensors import SafetensorError, deserialize, safe_open
 
 from magdiff_jax.errors import UserError
 from magdiff_jax.extras import require
+from magdiff_jax.weights.names import shown, unwrapped
 
 SAFETENSORS_DTYPES = {
     "F64": np.float64,
@@ -39,6 +41,8 @@ WEIGHT_NAMES = (
     "diffusion_pytorch_model.bin",
     "pytorch_model.bin",
 )
+# What stands before the suffix of weights in another type; such files are taken where there are none in full.
+VARIANTS = ("fp16", "bf16")
 
 
 class Tensor(NamedTuple):
@@ -53,30 +57,54 @@ Tensors = dict[str, Tensor]
 
 
 def read_file(path: Path) -> Tensors:
-    """The tensors of one checkpoint file. Raises UserError where it cannot be read safely."""
+    """The tensors of one checkpoint file, their names without what wrappers of networks add (with a warning).
+
+    Raises UserError where it cannot be read safely.
+    """
     if not path.is_file():
         raise UserError(f"{path}: no such file")
-    if path.suffix == ".safetensors":
-        return _read_safetensors(path)
-    if path.suffix in PICKLES:
-        return _read_pickle(path)
-    raise UserError(f"{path}: not a checkpoint; files end in .safetensors, {', '.join(PICKLES)}")
+    if path.suffix not in (".safetensors", *PICKLES):
+        raise UserError(f"{path}: not a checkpoint; files end in .safetensors, {', '.join(PICKLES)}")
+    tensors = _read_safetensors(path) if path.suffix == ".safetensors" else _read_pickle(path)
+    names = unwrapped(tensors)
+    if example := next((name for name, short in names.items() if name != short), None):
+        warnings.warn(f"{path}: {example} is read as {names[example]}, and so on", stacklevel=2)
+    return {names[name]: tensor for name, tensor in tensors.items()}
 
 
 def read_folder(folder: Path) -> tuple[Tensors, list[Path]]:
     """The tensors of a component's folder, in one file or sharded with an index, and the files they are in."""
-    for name in WEIGHT_NAMES:
-        if (folder / f"{name}.index.json").is_file():
-            shards = _shards(folder / f"{name}.index.json")
-            return _joined(shards), shards
-        if (folder / name).is_file():
-            return read_file(folder / name), [folder / name]
-    raise UserError(f"{folder}: holds no weights; looked for {', '.join(WEIGHT_NAMES)} and their .index.json")
+    path = _weights(folder)
+    if path is None:
+        others = sorted(file.name for file in folder.glob("*") if file.suffix in (".safetensors", *PICKLES))
+        there = f"; rename what is meant of {shown(others)}" if others else ""
+        raise UserError(
+            f"{folder}: holds no weights; looked for {', '.join(WEIGHT_NAMES)}, with or without {', '.join(VARIANTS)} "
+            f"before the suffix, and their .index.json{there}"
+        )
+    if path.suffix == ".json":
+        shards = _shards(path)
+        return _joined(shards), shards
+    return read_file(path), [path]
 
 
 def has_weights(folder: Path) -> bool:
     """Whether `read_folder` would find weights."""
-    return any((folder / f"{name}{index}").is_file() for name in WEIGHT_NAMES for index in ("", ".index.json"))
+    return _weights(folder) is not None
+
+
+def _weights(folder: Path) -> Path | None:
+    """A folder's weights, or the index of their shards; None where there are none."""
+    names = (file for variant in ("", *VARIANTS) for name in WEIGHT_NAMES for file in _spellings(name, variant))
+    return next((folder / name for name in names if (folder / name).is_file()), None)
+
+
+def _spellings(name: str, variant: str) -> tuple[str, ...]:
+    """What a variant of a file may be called: its index, where diffusers has put the variant in two places, or it."""
+    if not variant:
+        return f"{name}.index.json", name
+    stem, _, suffix = name.rpartition(".")
+    return f"{name}.index.{variant}.json", f"{stem}.{variant}.{suffix}.index.json", f"{stem}.{variant}.{suffix}"
 
 
 def read_json(path: Path) -> dict[str, Any]:

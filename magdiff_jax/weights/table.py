@@ -15,6 +15,7 @@ from flax import nnx
 from magdiff_jax.errors import UserError
 from magdiff_jax.models.layers import Conv2d, FrameConv, Linear, PointwiseConv
 from magdiff_jax.models.network import Network, Path, flatten
+from magdiff_jax.weights.names import common_prefix, shown
 
 
 class Layout(NamedTuple):
@@ -135,7 +136,7 @@ def match(
 
     Raises:
         UserError: lists every unmatched source key, unfilled target, double match, shape mismatch and type that
-            is not floating.
+            is not floating; where no name is known, says so in their place.
     """
     wanted = {entry.name: entry.shape for entry in entries}
     found: dict[str, Any] = {}
@@ -155,6 +156,10 @@ def match(
                 problems["of no floating type"].append(f"{key} {tensor.dtype}")
             names[name] = key
             found[name] = tensor
+    if (unknown := problems["unknown"]) and len(unknown) == len(found):
+        prefix = common_prefix(unknown)
+        names_are = f"all begin with {prefix}" if prefix else f"are {shown(unknown)}"
+        raise UserError(f"{what} does not fit the network: its names {names_are}; needed are {shown(list(wanted))}")
     problems["missing"] = [name for name in wanted if name not in found and not re.search(may_lack, name)]
     complaints = [f"{len(names)} {kind}: {', '.join(names)}" for kind, names in problems.items() if names]
     if complaints:

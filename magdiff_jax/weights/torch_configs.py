@@ -62,13 +62,32 @@ VAE_FIXED: dict[str, tuple[Any, ...]] = {
     "use_post_quant_conv": (True,),
     "use_quant_conv": (True,),
 }
-TEXT_FIXED: dict[str, tuple[Any, ...]] = {"layer_norm_eps": (1e-5,)}
+TEXT_FIXED: dict[str, tuple[Any, ...]] = {"layer_norm_eps": (1e-5,), "model_type": ("clip_text_model",)}
 VISION_FIXED: dict[str, tuple[Any, ...]] = {"quick_gelu": (False,)}
 SCHEDULE_FIXED: dict[str, tuple[Any, ...]] = {
+    # Samplers of one and the same training: noise in steps of given variance.
+    "_class_name": (
+        "DDIMScheduler",
+        "PNDMScheduler",
+        "DDPMScheduler",
+        "DEISMultistepScheduler",
+        "DPMSolverMultistepScheduler",
+        "DPMSolverSinglestepScheduler",
+        "EulerAncestralDiscreteScheduler",
+        "EulerDiscreteScheduler",
+        "HeunDiscreteScheduler",
+        "KDPM2AncestralDiscreteScheduler",
+        "KDPM2DiscreteScheduler",
+        "LMSDiscreteScheduler",
+        "UniPCMultistepScheduler",
+    ),
     "clip_sample": (False,),
     "thresholding": (False,),
     "trained_betas": (None,),
+    "use_flow_sigmas": (False,),
 }
+# Without these a file does not say what a model was trained with.
+SCHEDULE_NEEDED = ("beta_start", "beta_end", "beta_schedule")
 
 # What diffusers and transformers take for settings that a file does not have, where our defaults differ.
 UNET_DEFAULTS: dict[str, Any] = {"use_linear_projection": False, "cross_attention_dim": 1280, "attention_head_dim": 8}
@@ -195,9 +214,14 @@ def resampler_config(shapes: Shapes, values: Values, where: str) -> ResamplerCon
 
 
 def schedule_config(values: Values, where: str) -> ScheduleConfig:
-    """From a `scheduler_config.json`, whichever sampler it names; absent settings are Stable Diffusion's."""
+    """From a `scheduler_config.json`, whichever sampler of `SCHEDULE_FIXED` it names.
+
+    Absent settings other than `SCHEDULE_NEEDED` are Stable Diffusion's.
+    """
     with _complaints(where):
         ours = _common(_checked(values, SCHEDULE_FIXED), ScheduleConfig)
+        if missing := [key for key in SCHEDULE_NEEDED if key not in ours]:
+            raise ConfigError(f"{', '.join(missing)}: not there; take the whole scheduler_config.json of the model")
         return ScheduleConfig.from_dict({**ours, "zero_terminal_snr": values.get("rescale_betas_zero_snr", False)})
 
 

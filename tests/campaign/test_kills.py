@@ -52,7 +52,7 @@ def test_training(tmp_path: Path) -> None:
 
 
 def test_many_videos(model_folder: Path, tmp_path: Path) -> None:
-    count = 400
+    count = 100
     requests = write_requests(tmp_path, *map(request, range(count)))
     command = [sys.executable, "-m", "magdiff_jax.generate", "--model", model_folder, "--requests", requests]
 

@@ -16,7 +16,8 @@ from magdiff_jax.data import Batch, Loader, LoaderConfig, make_loader
 from magdiff_jax.data.augment import AugmentConfig
 from magdiff_jax.data.records import RecordSource
 from magdiff_jax.errors import UserError
-from magdiff_jax.media.images import fit
+from magdiff_jax.media.images import centre_window, fit, subject_window
+from magdiff_jax.media.video import write_video
 from magdiff_jax.tokenizer import Tokenizer
 
 CLIPS = 11
@@ -66,7 +67,7 @@ def joined(parts: list[Batch]) -> Batch:
         ),
         *(
             np.concatenate([getattr(part, name) for part in parts])
-            for name in ("image_prompts", "coverage", "tokens", "positions")
+            for name in ("image_prompts", "coverage", "tokens", "positions", "lost")
         ),
         *(sum((getattr(part, name) for part in parts), ()) for name in ("ids", "prompts")),
     )
@@ -83,6 +84,16 @@ def test_shapes_and_types(make: Any) -> None:
     assert (len(batch.ids), len(batch.prompts)) == (4, 4)
 
 
+def test_the_part_around_the_subject(make: Any, records: Path) -> None:
+    (batch,) = take(make(shuffle=False, offset=0, crop="subject", stride=2), 1)
+    clip = RecordSource(records)[2]
+    frames, masks = clip.frames([0, 2, 4]), clip.masks([0, 2, 4])
+    window = subject_window(masks[:1], 32, 32)
+    assert window != centre_window(*masks.shape[1:], 32, 32)
+    np.testing.assert_array_equal(batch.frames[2], np.stack([fit(frame, 32, 32, window) for frame in frames]))
+    np.testing.assert_array_equal(batch.subjects[2][2], cut_out(frames[:1], masks[:1], 32, 32, window))
+
+
 def test_an_example_worked_by_hand(make: Any, records: Path, tokenizer: Tokenizer) -> None:
     """Pixels from the record's own bytes, decoded by Pillow."""
     loader = make(shuffle=False, offset=0, prompt_dropout=0.0, subjects="all", stride=2)
@@ -97,7 +108,7 @@ def test_an_example_worked_by_hand(make: Any, records: Path, tokenizer: Tokenize
     difference = batch.frames[2].astype(int) - np.stack([fit(frame, 32, 32) for frame in frames])
     assert np.abs(difference).max() <= 2
     for level, side in zip((*batch.subjects, batch.image_prompts), (48, 40, 32, 56), strict=True):
-        expected = cut_out(frames, masks, side, side)
+        expected = cut_out(frames, masks, side, side, centre_window(*masks.shape[1:], 32, 32))
         assert np.abs(level[2].astype(int) - expected).max() <= 2
         assert (expected == 0).all(axis=-1).any()
 
@@ -328,3 +339,19 @@ def test_a_config_travels_as_json() -> None:
         LoaderConfig.from_dict({"sources": [], "batchsize": 1})
     with pytest.raises(ConfigError, match="AugmentConfig: unknown keys \\['noises'\\]"):
         LoaderConfig.from_dict({"sources": [{}], "batch_size": 1, "augment": {"noises": 1}})
+
+
+def test_a_subject_that_the_crop_loses_is_counted(tmp_path: Path) -> None:
+    frames, masks = np.full((3, 32, 96, 3), 90, np.uint8), np.zeros((3, 32, 96, 3), np.uint8)
+    masks[:, 8:24, 4:20] = 255
+    for name, pixels in (("videos", frames), ("masks", masks)):
+        (tmp_path / name).mkdir()
+        write_video(tmp_path / name / "a", pixels, 8.0)
+    source = {"kind": "folder", "folder": str(tmp_path / "videos"), "masks": str(tmp_path / "masks")}
+    options: dict[str, Any] = {"sources": (source,), "batch_size": 1, "frames": 3, "height": 32, "width": 32}
+    for crop, lost in (("centre", 3), ("subject", 0)):
+        config = LoaderConfig(**options, crop=crop, subjects="all", threads=0)
+        with make_loader(config, lambda texts: np.zeros((len(texts), 4), np.int32)) as loader:
+            batch = next(loader)
+        assert batch.lost.tolist() == [lost]
+        assert (batch.subjects[-1] == 90).all() == (lost > 0)

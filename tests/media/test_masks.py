@@ -8,6 +8,11 @@ from magdiff_jax.media.masks import alpha_mask, read_masks, whole_frame_if_empty
 from magdiff_jax.media.video import write_video
 
 
+def colour_of(number: int) -> list[int]:
+    """Of an object in DAVIS and Pascal VOC: its bits, dealt out to red, green and blue from the highest down."""
+    return [sum((number >> (3 * bit + channel) & 1) << (7 - bit) for bit in range(8)) for channel in range(3)]
+
+
 @pytest.fixture
 def moving() -> np.ndarray:
     """A block of 20x24 pixels that moves right by 4 a frame, [12, 48, 80]."""
@@ -91,3 +96,70 @@ def test_empty_masks_mean_the_whole_frame(moving):
 
 def test_full_masks_pass_without_a_warning(moving):
     np.testing.assert_array_equal(whole_frame_if_empty(moving), moving)
+
+
+# What is the subject ---------------------------------------------------------------------------
+
+VOC = [value for number in range(256) for value in colour_of(number)]
+
+
+@pytest.mark.parametrize("kind", ["1", "255", "3 of 3", "16 bit 1", "16 bit 255", "16 bit 24000", "gray 40 and 150"])
+def test_gray_masks_of_all_kinds(tmp_path, moving, kind):
+    block = moving[0].astype(np.uint8)
+    half = block.copy()
+    half[:, :12] *= 2  # another object
+    Image.fromarray(
+        {
+            "1": block,
+            "255": block * 255,
+            "3 of 3": half + block,
+            "16 bit 1": block.astype(np.uint16),
+            "16 bit 255": block.astype(np.uint16) * 255,
+            "16 bit 24000": block.astype(np.uint16) * 24000,
+            "gray 40 and 150": np.where(half == 2, 40, block * 150).astype(np.uint8),
+        }[kind]
+    ).save(tmp_path / "mask.png")
+    np.testing.assert_array_equal(read_masks(tmp_path / "mask.png", 1, 48, 80), moving[:1])
+
+
+@pytest.mark.parametrize("number", [1, 8, 64, 200])
+def test_every_colour_of_a_palette_is_an_object_but_black_and_void(tmp_path, moving, number):
+    labels = moving[0].astype(np.uint8) * number
+    labels[:5] = 255  # void
+    picture = Image.fromarray(labels, mode="P")
+    picture.putpalette(VOC)
+    picture.save(tmp_path / "labels.png")
+    np.testing.assert_array_equal(read_masks(tmp_path / "labels.png", 1, 48, 80), moving[:1])
+    picture.convert("RGB").crop((0, 5, 80, 48)).save(tmp_path / "colours.png")
+    np.testing.assert_array_equal(read_masks(tmp_path / "colours.png", 1, 43, 80), moving[:1, 5:])
+
+
+def test_soft_edges_and_jpeg_s_noise_are_cut_at_half(tmp_path, moving):
+    import cv2
+
+    soft = cv2.GaussianBlur(pixels(moving[:1])[0, ..., 0], (0, 0), 2)
+    Image.fromarray(soft).save(tmp_path / "soft.png")
+    np.testing.assert_array_equal(read_masks(tmp_path / "soft.png", 1, 48, 80)[0], soft >= 128)
+    noisy = pixels(moving[:1])[0]
+    noisy[~moving[0]] = 3
+    Image.fromarray(noisy).save(tmp_path / "noisy.jpg", quality=70)
+    np.testing.assert_array_equal(read_masks(tmp_path / "noisy.jpg", 1, 48, 80), moving[:1])
+
+
+def test_transparency_means_the_same_in_all_frames(tmp_path, moving, cat):
+    """Frames that are wholly clear or wholly opaque, among others: their colours tell nothing."""
+    (tmp_path / "masks").mkdir()
+    alpha = np.where(moving[:4], 255, 0).astype(np.uint8)
+    alpha[1], alpha[2] = 0, 255
+    for index in range(4):
+        Image.fromarray(np.dstack([cat[:48, :80], alpha[index]])).save(tmp_path / f"masks/{index}.png")
+    np.testing.assert_array_equal(read_masks(tmp_path / "masks", 4, 48, 80), alpha > 0)
+
+
+def test_nothing_found_is_told_with_the_values(tmp_path):
+    Image.fromarray(np.full((48, 80), 90, np.uint8)).save(tmp_path / "dark.jpg")
+    with pytest.warns(UserWarning, match=r"dark\.jpg has no subject: its values are 90 to 90, and .* be 128 or more"):
+        assert not read_masks(tmp_path / "dark.jpg", 1, 48, 80).any()
+    Image.fromarray(np.zeros((48, 80, 4), np.uint8)).save(tmp_path / "clear.png")
+    with pytest.warns(UserWarning, match=r"clear\.png has no subject: its transparency is below one half"):
+        assert not read_masks(tmp_path / "clear.png", 1, 48, 80).any()

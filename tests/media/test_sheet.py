@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from magdiff_jax.media.images import fit
+from magdiff_jax.media.images import fit, subject_window
 from magdiff_jax.media.sheet import contact_sheet
 
 
@@ -25,9 +25,18 @@ def count(sheet, tile) -> int:
 def test_generation_shows_reference_subject_and_every_frame(cat, ellipse, carphone):
     sheet = contact_sheet(cat, ellipse, carphone[:8], "a cat in a car")
     assert count(sheet, fit(cat, 144, 216)) == 1
-    assert count(sheet, fit(np.where(ellipse[..., None], cat, 0), 144, 216)) == 1
+    # At the proportions of the frames, as the model is given it.
+    window = subject_window(ellipse[None], 144, 176)
+    given = np.where(fit(ellipse, 144, 176, window)[..., None], fit(cat, 144, 176, window), 0)
+    assert count(sheet, given.astype(np.uint8)) == 1
     for frame in carphone[:8]:
         assert count(sheet, frame) == 1
+
+
+def test_without_a_subject_the_frames_stand_alone(cat, ellipse, carphone):
+    sheet = contact_sheet(None, None, carphone[:8], "a man in a car")
+    assert [count(sheet, frame) for frame in carphone[:8]] == [1] * 8
+    assert sheet.shape[1] < contact_sheet(cat, ellipse, carphone[:8]).shape[1] - (216 + 176)
 
 
 def test_lines_break_after_eight_frames(cat, ellipse, carphone):

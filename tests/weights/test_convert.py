@@ -26,6 +26,7 @@ from tests.weights.checkpoints import (
     TEXT,
     UNET,
     VAE,
+    VISION,
     Arrays,
     assert_same,
     change_json,
@@ -180,6 +181,33 @@ def test_vidrd_keeps_its_temporal_layers(files: Path) -> None:
             assert sorted(leaf.ravel()) == sorted(vidrd[f"unet.{name}"].ravel())
 
 
+def test_a_text_to_video_model_and_what_it_leaves_out(files: Path, tmp_path: Path) -> None:
+    """From VidRD's files nothing is left out, from MagDiff's all that carries a subject, which is told."""
+    from_torch(Sources(files / "sd", [files / "ModelT2V.safetensors"]), tmp_path / "vidrd", hfa_levels=(), apa=False)
+    assert set(directory.read_description(tmp_path / "vidrd").networks) == {"unet", "vae", "text_encoder"}
+    to_torch(tmp_path / "vidrd", tmp_path / "back", "safetensors")
+    assert_same(stored(tmp_path / "back/MagDiff.safetensors"), stored(files / "ModelT2V.safetensors"))
+
+    tower = tensors("vision", VISION, prefix="entity_clip_model.model.visual.")
+    pyramid = tensors("unet", dataclasses.replace(UNET, hfa_levels=(96, 64)), prefix="unet.")
+    write(tmp_path / "more.safetensors", pyramid | tower)
+    checkpoints = [tmp_path / "more.safetensors", files / "MagDiff.safetensors"]
+    with pytest.warns(UserWarning, match="left out") as caught:
+        from_torch(Sources(files / "sd", checkpoints), tmp_path / "stripped", hfa_levels=(), apa=False)
+    told = "\n".join(str(warning.message) for warning in caught)
+    for part in (
+        r"no APA: \S+attn2\.\S+, … \(16 in all\)",
+        r"no APA: entity_clip_model\.model\.visual\.\S+, …",
+        r"no APA: enclip_projector\.\S+, …",
+        r"no HFA: hfa_projections\.0\.\S+, … \(2 in all\)",
+        r"no HFA: conv_in\.weight's inputs 4 to 7$",
+    ):
+        assert re.search(part, told, re.MULTILINE), told
+    stripped, both = leaves_of(tmp_path / "stripped", "unet"), stored(files / "MagDiff.safetensors")
+    assert set(stripped) == set(leaves_of(tmp_path / "vidrd", "unet"))
+    np.testing.assert_array_equal(stripped["conv_in.weight"], both["unet.conv_in.weight"][:, :4].transpose(2, 3, 1, 0))
+
+
 def test_the_resampler_is_as_wide_as_the_vision_tower(start: Path) -> None:
     networks = directory.read_description(start).networks
     assert networks["resampler"].embedding_dim == networks["vision"].width == 24
@@ -250,9 +278,13 @@ SPOILED: dict[str, tuple[Spoil, str]] = {
         lambda f: write(f / "ModelT2V.safetensors", {"ema.a": np.zeros(1), "b": np.zeros(1)}),
         r"holds tensors of no component \(unet\., vae\., .*\): (ema\.a, b|b, ema\.a)",
     ),
-    "apa-in-a-model-without": (
-        lambda f: shutil.copy(f / "MagDiff.safetensors", f / "ModelT2V.safetensors"),
-        r"without APA there is no place for enclip_projector\.",
+    "one-wrong-prefix": (
+        lambda f: write(f / "ModelT2V.safetensors", {f"student.unet.{i}.a": np.zeros(1) for i in range(9)}),
+        r"ModelT2V\.safetensors: all names begin with student\.unet\. and none with unet\., .*; save it with these$",
+    ),
+    "no-prefix": (
+        lambda f: write(f / "ModelT2V.safetensors", {f"{i}.a": np.zeros(1) for i in range(9)}),
+        r"holds tensors of no component \(unet.*\): 0\.a, 1\.a, 2\.a, … \(9 in all\)$",
     ),
     "no-tokenizer": (lambda f: shutil.rmtree(f / "sd/tokenizer"), "sd/tokenizer: holds no CLIP tokenizer"),
     "another-tokenizer": (
@@ -292,8 +324,9 @@ def test_parts_of_another_width_are_refused(files: Path, tmp_path: Path) -> None
 
 
 def test_impossible_choices_are_refused(files: Path, tmp_path: Path) -> None:
-    with pytest.raises(UserError, match="APA and HFA cannot both be off"):
-        from_torch(Sources(files / "sd"), tmp_path / "model", hfa_levels=(), apa=False)
+    for other in ({"vision": files / "vision.safetensors"}, {"bgr": True}):
+        with pytest.raises(UserError, match="--vision and --bgr are for APA: leave them out, or --without apa"):
+            from_torch(Sources(files / "sd", **other), tmp_path / "model", apa=False)
     with pytest.raises(UserError, match="no such folder; --base"):
         from_torch(Sources(tmp_path / "absent"), tmp_path / "model")
 
@@ -325,5 +358,6 @@ def test_a_later_checkpoint_and_vae_replace_earlier_ones(files: Path, tmp_path: 
     description = directory.read_description(tmp_path / "model")
     assert "vision" not in description.networks
     assert description.networks["vae"].add_temp_conv
-    assert len(description.model.sources) == 6
-    assert f"{tmp_path.name}/later.safetensors" in description.model.sources.values()
+    weights = [name for name in description.model.sources.values() if name.endswith(".safetensors")]
+    assert len(weights) == 6
+    assert f"{tmp_path.name}/later.safetensors" in weights

@@ -9,7 +9,7 @@ import pytest
 
 from magdiff_jax.errors import UserError
 from magdiff_jax.weights import files
-from magdiff_jax.weights.files import read_file, read_folder, read_json, write_pickle, write_safetensors
+from magdiff_jax.weights.files import has_weights, read_file, read_folder, read_json, write_pickle, write_safetensors
 from tests.weights.checkpoints import BFLOAT16, Arrays, assert_same, write
 
 ARRAYS: Arrays = {
@@ -109,6 +109,41 @@ def test_shards_that_repeat_a_tensor_are_refused(tmp_path: Path) -> None:
 def test_a_folder_without_weights_is_refused(tmp_path: Path) -> None:
     with pytest.raises(UserError, match=r"holds no weights; looked for diffusion_pytorch_model\.safetensors"):
         read_folder(tmp_path)
+    write(tmp_path / "model.non_ema.safetensors", ARRAYS)
+    with pytest.raises(UserError, match=r"; rename what is meant of model\.non_ema\.safetensors$"):
+        read_folder(tmp_path)
+
+
+def test_weights_in_half_precision_are_read_where_there_are_no_others(tmp_path: Path) -> None:
+    half = write(tmp_path / "diffusion_pytorch_model.fp16.safetensors", ARRAYS)
+    assert read_folder(tmp_path)[1] == [half]
+    full = write(tmp_path / "diffusion_pytorch_model.safetensors", ARRAYS)
+    assert read_folder(tmp_path)[1] == [full]
+
+
+@pytest.mark.parametrize("name", ["model.safetensors.index.fp16.json", "model.fp16.safetensors.index.json"])
+def test_shards_in_half_precision(tmp_path: Path, name: str) -> None:
+    write_shards(tmp_path, ".safetensors").rename(tmp_path / name)
+    assert has_weights(tmp_path)
+    assert set(read_folder(tmp_path)[0]) == set(ARRAYS)
+
+
+@pytest.mark.parametrize(
+    ("stored", "names"),
+    [
+        (["module.model.unet.a", "module.model.unet.b"], ["unet.a", "unet.b"]),
+        (["unet._orig_mod.a", "unet.b._fsdp_wrapped_module.c", "model.d"], ["unet.a", "unet.b.c", "model.d"]),
+    ],
+)
+def test_names_are_read_without_what_wrappers_add(tmp_path: Path, stored: list[str], names: list[str]) -> None:
+    path = write(tmp_path / "weights.safetensors", {name: np.full(2, i, np.float32) for i, name in enumerate(stored)})
+    with pytest.warns(UserWarning, match=f"^{path}: {stored[0]} is read as {names[0]}, and so on$"):
+        assert_same(loaded(path), {name: np.full(2, i, np.float32) for i, name in enumerate(names)})
+
+
+def test_two_networks_in_one_file_keep_their_names(tmp_path: Path) -> None:
+    arrays = {"module.a": ARRAYS["half"], "a": ARRAYS["brain"]}
+    assert_same(loaded(write(tmp_path / "weights.safetensors", arrays)), arrays)
 
 
 @pytest.mark.parametrize("suffix", SUFFIXES)

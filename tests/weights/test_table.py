@@ -147,3 +147,11 @@ def test_match_lists_all_at_once_and_lets_some_lack() -> None:
     source = {"a.weight": tensor(1), "c": tensor(1)}
     with pytest.raises(UserError, match=r"1 unknown: c; 1 missing: a\.bias; 1 of another shape"):
         match(ENTRIES, [source], what="net", may_lack="to_q")
+
+
+def test_a_network_without_a_name_in_common_is_told_by_its_first_names() -> None:
+    net = "^net does not fit the network: its names "
+    with pytest.raises(UserError, match=rf"{net}all begin with student\.net\.; needed are a\.weight, a\.bias, encoder"):
+        match(ENTRIES, [{f"student.net.{name}": tensor(1) for name in WHOLE}], what="net")
+    with pytest.raises(UserError, match=rf"{net}are 0, 1, 2, … \(9 in all\); needed are"):
+        match(ENTRIES, [{str(index): tensor(1) for index in range(9)}], what="net")

@@ -1,5 +1,6 @@
 """tools/convert_torch_weights.py as its users run it."""
 
+import hashlib
 import re
 import shutil
 import subprocess
@@ -48,7 +49,12 @@ def test_convert_overwrite_and_back(sources: Sources, model: Path, tmp_path: Pat
     forth = ["--base", sources.base, "--checkpoint", sources.checkpoints[0], "--hfa-levels", "64", "--out"]
     result = tool(*forth, tmp_path / "model")
     assert result.returncode == 0, result.stderr
-    assert result.stdout == f"{tmp_path / 'model'}\n"
+    *sums, last = result.stdout.splitlines()
+    assert last == str(tmp_path / "model")
+    names = ("unet/config.json", "vae/config.json", "resampler/config.json", "scheduler/scheduler_config.json")
+    read = [*sources.base.rglob("*.safetensors"), *sources.base.glob("tokenizer/*"), *sources.checkpoints]
+    read += [sources.base / name for name in (*names, "text_encoder/config.json")]
+    assert sorted(sums) == sorted(f"{hashlib.sha256(path.read_bytes()).hexdigest()}  {path}" for path in read)
     assert (tmp_path / "model" / directory.MARK).read_text() == (model / directory.MARK).read_text()
     assert f"error: {tmp_path / 'model'} exists: choose another --out or add --overwrite" == error_of(
         tool(*forth, tmp_path / "model")
@@ -81,9 +87,14 @@ def test_one_line_for_a_damaged_file(sources: Sources, tmp_path: Path) -> None:
         (["--out", "x"], "give either --base, to convert from PyTorch, or --to-torch"),
         (["--out", "x", "--base", "a", "--to-torch", "b"], "give either --base"),
         (["--base", "a"], "required: --out"),
+        (["--out", "absent/x", "--base", "a"], "error: absent is not a folder: create it or choose another --out"),
         (["--out", "x", "--base", "a", "--hfa-levels", "256,384"], "give different sizes, the largest first"),
         (["--out", "x", "--base", "a", "--hfa-levels", "big"], "--hfa-levels"),
         (["--out", "x", "--base", "a", "--dtype", "int8"], "invalid choice: 'int8'"),
+        (
+            ["--out", "x", "--base", "a", "--without", "hfa", "--hfa-levels", "256"],
+            "--hfa-levels is for HFA: leave it out, or --without hfa",
+        ),
     ],
 )
 def test_impossible_flags(arguments: list[str], complaint: str) -> None:

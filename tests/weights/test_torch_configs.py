@@ -28,6 +28,9 @@ def text(values: dict[str, Any]) -> ClipTextConfig:
     return torch_configs.text_config(values, "config.json")
 
 
+BETAS = {"beta_start": 0.00085, "beta_end": 0.012, "beta_schedule": "scaled_linear"}
+
+
 def schedule(values: dict[str, Any]) -> ScheduleConfig:
     return torch_configs.schedule_config(values, "config.json")
 
@@ -46,6 +49,7 @@ def test_absent_settings_are_those_of_the_libraries() -> None:
     transformers = pytest.importorskip("transformers")
     theirs = transformers.CLIPTextConfig()
     assert all(getattr(theirs, key) == value for key, value in text({}).to_dict().items())
+    assert schedule(BETAS) == ScheduleConfig()
     assert not unet({}).use_linear_projection
     assert unet({}).num_attention_heads == (8, 8, 8, 8)
 
@@ -78,10 +82,14 @@ def test_stable_diffusion_1() -> None:
         (text, {"hidden_act": "relu"}, "hidden_act"),
         (text, {"layer_norm_eps": 1e-6}, "layer_norm_eps"),
         (text, {"num_attention_heads": 7}, "num_attention_heads"),
-        (schedule, {"prediction_type": "sample"}, "prediction_type"),
-        (schedule, {"clip_sample": True}, "clip_sample"),
-        (schedule, {"beta_schedule": "squaredcos_cap_v2"}, "beta_schedule"),
-        (schedule, {"beta_start": None}, ""),
+        (text, {"model_type": "t5"}, "model_type = 't5' is not supported, 'clip_text_model' is"),
+        (schedule, BETAS | {"prediction_type": "sample"}, "prediction_type"),
+        (schedule, BETAS | {"clip_sample": True}, "clip_sample"),
+        (schedule, BETAS | {"beta_schedule": "squaredcos_cap_v2"}, "beta_schedule"),
+        (schedule, BETAS | {"beta_start": None}, ""),
+        (schedule, BETAS | {"_class_name": "UniPCMultistepScheduler", "use_flow_sigmas": True}, "use_flow_sigmas"),
+        (schedule, {"_class_name": "FlowMatchEulerDiscreteScheduler", "shift": 3.0}, "'FlowMatchEulerDiscrete"),
+        (schedule, {"_class_name": "DDIMScheduler"}, "beta_start, beta_end, beta_schedule: not there; take the whole"),
     ],
 )
 def test_what_we_do_not_compute_is_refused(

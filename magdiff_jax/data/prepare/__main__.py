@@ -1,14 +1,15 @@
 """From folders of videos with captions to records with the subject's label and masks (supplement, section C).
 
-    python -m magdiff_jax.data.prepare --config configs/data/folder.py --out data/records --workers 2 \\
+    python -m magdiff_jax.data.prepare --config configs/data/weightless.py --out data/records --workers 2 \\
         --config.splits.train.folder=videos --config.splits.train.captions=captions.csv
+
+With an empty --config.splits.train.captions= the caption of each video is in NAME.txt beside it.
 
 The records are `OUT/NAME/1.0.0`; beside them, rejected.jsonl says of each clip that was put aside by which rule and
 why, and summary.json counts. A run that was stopped goes on where it was when it is started again.
 """
 
 import argparse
-import json
 import logging
 import shutil
 import sys
@@ -24,6 +25,8 @@ from magdiff_jax import commands
 from magdiff_jax.config_file import HELP, read_config, split_overrides
 from magdiff_jax.errors import UserError
 from magdiff_jax.extras import require
+from magdiff_jax.replacing import check_fillable
+from magdiff_jax.text import parse_json, read_text
 
 # Beam's DirectRunner would look for a program on the network first, and then run this.
 _RUNNERS = {"DirectRunner": "FnApiRunner"}
@@ -56,6 +59,7 @@ def main(arguments: list[str]) -> None:
         raise UserError(f"--workers {args.workers}: must be at least 1")
     values = read_config(args.config, overrides)
     logging.getLogger().setLevel(logging.ERROR)  # Beam's own account of its workers
+    logging.getLogger("apache_beam").setLevel(logging.CRITICAL)  # a worker's exception ends the run, and is told there
     if not sys.stderr.isatty():
         import tensorflow_datasets as tfds
 
@@ -71,10 +75,11 @@ def main(arguments: list[str]) -> None:
     config = PrepareConfig.from_dict(values)
     videos = {split: len(open_source(spec)) for split, spec in config.splits.items()}
     folder = args.out / config.name
+    check_fillable(folder)
     if args.overwrite:
         _remove(folder)
     if (folder / SUMMARY).is_file():
-        summary = json.loads((folder / SUMMARY).read_text(encoding="utf-8"))
+        summary = _read_summary(folder / SUMMARY)
         if summary["fingerprint"] != config.fingerprint():
             raise UserError(f"{folder} was made with another config: choose another --out or add --overwrite")
         if {split: counts["videos"] for split, counts in summary["splits"].items()} != videos:
@@ -89,6 +94,19 @@ def main(arguments: list[str]) -> None:
         summary = write_dataset(config, videos, store, args.out)
         shutil.rmtree(store.folder)
     _report(summary, folder)
+
+
+def _read_summary(path: Path) -> dict[str, Any]:
+    """What `write_dataset` wrote last. Raises UserError where it is damaged."""
+    summary = parse_json(read_text(path), str(path))
+    try:
+        whole = all({"videos", "clips", "null_masks", "rejected"} <= set(part) for part in summary["splits"].values())
+        whole &= "fingerprint" in summary
+    except (AttributeError, KeyError, TypeError):
+        whole = False
+    if not whole:
+        raise UserError(f"{path} is damaged: add --overwrite to make the data set anew")
+    return summary
 
 
 def _here(workers: int) -> list[str]:

@@ -17,6 +17,7 @@ from magdiff_jax.data.prepare.label import augment, category_of, read_words, sel
 from magdiff_jax.data.prepare.rules import check_area, check_label
 from magdiff_jax.data.prepare.stages import Rejected
 from magdiff_jax.data.sources import open_source
+from magdiff_jax.data.sources.folder import FolderSource
 from magdiff_jax.errors import UserError
 
 Stage = Callable[[DecodedClip], DecodedClip]
@@ -29,14 +30,22 @@ class Cut:
         self._config = config
         self._sources: dict[str, Source] = {}
 
+    def id(self, split: str, index: int) -> str:
+        """The id of video `index` of a split; its number where only the video itself tells it."""
+        source = self._source(split)
+        return source.id(index) if isinstance(source, FolderSource) else f"video {index}"
+
     def clip(self, split: str, index: int) -> Clip:
         """Video `index` of a split, not decoded yet."""
-        if split not in self._sources:
-            self._sources[split] = open_source(self._config.splits[split])
-        return self._sources[split][index]
+        return self._source(split)[index]
 
     def __call__(self, split: str, index: int, part: Part) -> DecodedClip:
         return cut(self.clip(split, index), part, self._config.cut)
+
+    def _source(self, split: str) -> Source:
+        if split not in self._sources:
+            self._sources[split] = open_source(self._config.splits[split])
+        return self._sources[split]
 
 
 class Ask:

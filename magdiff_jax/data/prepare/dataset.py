@@ -2,7 +2,6 @@
 
 import contextlib
 import io
-import json
 import shutil
 from collections import Counter
 from collections.abc import Mapping
@@ -16,6 +15,7 @@ from magdiff_jax.data.prepare.store import Store
 from magdiff_jax.data.records import RecordClip
 from magdiff_jax.errors import UserError
 from magdiff_jax.replacing import replacing
+from magdiff_jax.text import to_json
 
 REJECTED, SUMMARY = "rejected.jsonl", "summary.json"
 
@@ -50,7 +50,7 @@ def write_dataset(config: PrepareConfig, videos: Mapping[str, int], store: Store
     """
     sources: dict[str, Source] = {split: _Files(store.records(split)) for split in config.splits}
     rejections = store.rejections()
-    lines = (json.dumps(rejection._asdict(), ensure_ascii=False) + "\n" for rejection in rejections)
+    lines = (to_json(rejection._asdict()) + "\n" for rejection in rejections)
     with replacing(store.folder.parent / REJECTED) as new:
         new.write_text("".join(lines), encoding="utf-8")
     counts = {split: Counter(one.rule for one in rejections if one.split == split) for split in config.splits}
@@ -86,5 +86,5 @@ def write_dataset(config: PrepareConfig, videos: Mapping[str, int], store: Store
     }
     summary = {"name": config.name, "fingerprint": config.fingerprint(), "config": config.to_dict(), "splits": splits}
     with replacing(store.folder.parent / SUMMARY) as new:
-        new.write_text(json.dumps(summary, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
+        new.write_text(to_json(summary, indent=2) + "\n", encoding="utf-8")
     return summary

@@ -8,13 +8,13 @@ import math
 from typing import Any, NamedTuple
 
 import numpy as np
-from jaxtyping import Bool, UInt8
+from jaxtyping import UInt8
 
 from magdiff_jax.config import ConfigError
 from magdiff_jax.data.clip import Frames
-from magdiff_jax.data.prepare.models import LazyFrames, find, forget, load, place
+from magdiff_jax.data.prepare.models import find, load, place
+from magdiff_jax.data.prepare.sam2 import Sam2Tracker
 from magdiff_jax.data.prepare.stages import Box, Segmentation
-from magdiff_jax.errors import UserError
 
 
 class _Detection(NamedTuple):
@@ -58,15 +58,12 @@ class GroundedSam2:
         self._box_threshold, self._text_threshold = box_threshold, text_threshold
         self._place = place(device, dtype)
         detector_folder = find(detector, ("grounding-dino", "mm-grounding-dino"))
-        tracker_folder = find(tracker, ("sam2_video",))
         import torch
         from transformers import (
             AutoImageProcessor,
             AutoModelForZeroShotObjectDetection,
             AutoTokenizer,
             GroundingDinoProcessor,
-            Sam2VideoModel,
-            ViTImageProcessorPil,
         )
 
         detector_class = AutoModelForZeroShotObjectDetection
@@ -81,11 +78,7 @@ class GroundedSam2:
                 AutoTokenizer.from_pretrained(detector_folder),
             ),
         )
-        self._tracker = load(
-            tracker, lambda: Sam2VideoModel.from_pretrained(tracker_folder, dtype=self._place.dtype).eval()
-        ).to(self._place.device)
-        # SAM 2's own needs torchvision; this one reads the same settings and prepares pictures in the same way.
-        self._tracker_processor = load(tracker, lambda: ViTImageProcessorPil.from_pretrained(tracker_folder))
+        self._tracker = Sam2Tracker(tracker, self._place)
 
     def segment(self, frames: Frames, label: str, box: Box | None) -> Segmentation:
         """As `stages.Segmenter`; a box that is given is taken instead of looking for the label.
@@ -93,7 +86,6 @@ class GroundedSam2:
         Raises:
             UserError: the box does not lie within the frame.
         """
-        height, width = frames.shape[1:3]
         provenance: dict[str, Any] = {"model": self._tracker_name}
         if box is None:
             found = self._detect(frames[0], label)
@@ -101,10 +93,7 @@ class GroundedSam2:
             provenance |= {"detector": self._detector_name, "score": found.score, "phrase": found.phrase}
             if box is None:
                 return Segmentation(None, provenance)
-        x, y, box_width, box_height = box
-        if min(x, y) < 0 or min(box_width, box_height) < 1 or x + box_width > width or y + box_height > height:
-            raise UserError(f"box {x},{y},{box_width},{box_height} does not lie within the frame of {width}x{height}")
-        masks = self._track(frames, box)
+        masks = self._tracker.track(frames, box)
         return Segmentation(masks if masks.any() else None, provenance | {"box": list(box)})
 
     def _detect(self, frame: UInt8[np.ndarray, "height width 3"], label: str) -> _Detection:
@@ -133,45 +122,6 @@ class GroundedSam2:
         if not detections:
             return _Detection(None, outputs.logits.sigmoid().max().item(), "")
         return max(detections, key=lambda detection: (detection.score, _area(detection.box)))
-
-    def _track(self, frames: Frames, box: Box) -> Bool[np.ndarray, "frame height width"]:
-        import torch
-        from transformers import Sam2VideoInferenceSession
-
-        height, width = frames.shape[1:3]
-        device, dtype = self._place
-        session: Any = Sam2VideoInferenceSession(
-            video_height=height,
-            video_width=width,
-            inference_device=device,
-            inference_state_device=device,
-            video_storage_device=device,
-            dtype=dtype,
-        )
-        session.processed_frames = LazyFrames(frames, self._prepare)
-        subject = session.obj_id_to_idx(1)
-        x, y, box_width, box_height = box
-        corners = torch.tensor([[x, y], [x + box_width, y + box_height]], dtype=torch.float32)
-        size = self._tracker_processor.size
-        scale = torch.tensor([size["width"] / width, size["height"] / height])
-        # SAM's labels of points: 2 and 3 are the two corners of a box.
-        points = {"point_coords": (corners * scale)[None, None], "point_labels": torch.tensor([[[2, 3]]])}
-        session.add_point_inputs(subject, 0, points)
-        session.obj_with_new_inputs = [1]
-
-        config = self._tracker.config
-        memory = max(config.num_maskmem, config.max_object_pointers_in_encoder)
-        masks = np.zeros(frames.shape[:3], bool)
-        for output in self._tracker.propagate_in_video_iterator(session, start_frame_idx=0):
-            scores = torch.nn.functional.interpolate(
-                output.pred_masks.float(), (height, width), mode="bilinear", align_corners=False
-            )
-            masks[output.frame_idx] = (scores[0, 0] > 0).cpu().numpy()
-            forget(session, output.frame_idx - memory)
-        return masks
-
-    def _prepare(self, frame: UInt8[np.ndarray, "height width 3"]) -> Any:
-        return self._tracker_processor(frame, return_tensors="pt").pixel_values[0].to(*self._place)
 
 
 def _whole_pixels(corners: list[float], height: int, width: int) -> Box:

@@ -10,6 +10,7 @@ import numpy as np
 from magdiff_jax.data.clip import CATEGORIES
 from magdiff_jax.data.prepare.stages import Similarity
 from magdiff_jax.errors import UserError
+from magdiff_jax.text import read_lines
 
 # The list W: each word's category, in the order of the file.
 SubjectWords = Mapping[str, str]
@@ -118,15 +119,9 @@ def read_words(path: str | Path) -> dict[str, str]:
         UserError: the file cannot be read, holds no word, names an unknown category, has a word above the first
             category, or a word twice.
     """
-    try:
-        lines = Path(path).read_text(encoding="utf-8-sig").splitlines()
-    except OSError as error:
-        raise UserError(f"{path}: {error.strerror}; name a list of subject words") from None
-    except UnicodeDecodeError as error:
-        raise UserError(f"{path} is no UTF-8 text (byte {error.start}): save it as UTF-8") from None
     words: dict[str, str] = {}
     category = None
-    for number, line in enumerate(lines, 1):
+    for number, line in enumerate(read_lines(Path(path)), 1):
         word = " ".join(line.lower().split())
         if not word or word.startswith("#"):
             continue

@@ -16,7 +16,8 @@ from magdiff_jax.data.prepare.rules import check_short_side
 from magdiff_jax.data.prepare.stages import Rejected
 from magdiff_jax.data.prepare.store import Rejection, Store
 from magdiff_jax.data.records import encode
-from magdiff_jax.errors import UserError
+from magdiff_jax.errors import UserError, refusals_told
+from magdiff_jax.text import check_whole
 
 _STAGES = (Ask, Label, Segment, Area)
 
@@ -90,18 +91,25 @@ class _Probe(_Step):
 
     def process(self, video: tuple[str, int]) -> Iterator[tuple[str, int, Part]]:
         split, index = video
-        unknown = f"video {index}"  # one that cannot be probed does not tell its id
-        if not self._store.has(split, unknown):
-            for info in self.attempt(split, unknown, self._known, index):
+        identifier = self._cut.id(split, index)
+        if not self._store.has(split, identifier):
+            for info in self.attempt(split, identifier, self._known, index):
                 yield from self.attempt(split, info.id, self._planned, index, info)
 
     def _known(self, split: str, index: int) -> Iterator[ClipInfo]:
         try:
-            yield self._cut.clip(split, index).info
+            with refusals_told():
+                info = self._cut.clip(split, index).info
+            yield info
         except UserError as error:
             raise Rejected("unreadable", str(error)) from error
 
     def _planned(self, split: str, index: int, info: ClipInfo) -> Iterator[tuple[str, int, Part]]:
+        try:
+            for what in ("id", "caption", "augmented_caption", "label"):
+                check_whole(getattr(info, what), f"its {what}")
+        except UserError as error:
+            raise Rejected("text", str(error)) from error
         if self._config.training:
             check_short_side(info.height, info.width, self._config.rules.short_side)
         for part in parts(info, self._config.cut):
@@ -145,16 +153,16 @@ class _Stage(_Step):
         yield split, self._stage(clip)
 
 
-class _Keep(beam.DoFn):
+class _Keep(_Step):
     """(split, clip) → a record in the store."""
-
-    def __init__(self, store: Store):
-        self._store = store
 
     def setup(self) -> None:
         self._features = features()
 
     def process(self, element: tuple[str, DecodedClip]) -> None:
         split, clip = element
-        record = self._features.serialize_example(self._features.encode_example(encode(clip)))
-        self._store.keep(split, clip.info.id, record)
+        for record in self.attempt(split, clip.info.id, self._encoded, clip):
+            self._store.keep(split, clip.info.id, record)
+
+    def _encoded(self, _: str, clip: DecodedClip) -> Iterator[bytes]:
+        yield self._features.serialize_example(self._features.encode_example(encode(clip)))

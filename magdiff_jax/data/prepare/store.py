@@ -5,12 +5,12 @@ folder too.
 """
 
 import hashlib
-import json
 from pathlib import Path
 from typing import NamedTuple
 
 from magdiff_jax.errors import UserError
 from magdiff_jax.replacing import replacing
+from magdiff_jax.text import parse_json, printable, read_text, to_json
 
 _CONFIG = "config.json"
 _RECORD, _REJECTED = ".record", ".json"
@@ -38,11 +38,11 @@ class Store:
             UserError: it belongs to a run with another config.
         """
         mark = self.folder / _CONFIG
-        if mark.is_file() and json.loads(mark.read_text()) != fingerprint:
+        if mark.is_file() and parse_json(read_text(mark), str(mark)) != fingerprint:
             raise UserError(f"{self.folder} belongs to a run with another config: choose another --out or --overwrite")
         self.folder.mkdir(parents=True, exist_ok=True)
         with replacing(mark) as new:
-            new.write_text(json.dumps(fingerprint))
+            new.write_text(to_json(fingerprint), encoding="utf-8")
 
     def has(self, split: str, identifier: str) -> bool:
         """Whether this clip's outcome is known."""
@@ -56,7 +56,7 @@ class Store:
     def reject(self, rejection: Rejection) -> None:
         """This clip is put aside."""
         path = self._path(rejection.split, rejection.id).with_suffix(_REJECTED)
-        self._write(path, json.dumps(rejection._asdict(), ensure_ascii=False).encode())
+        self._write(path, to_json(rejection._asdict()).encode())
 
     def records(self, split: str) -> list[Path]:
         """The files of a split's records, in an order that hangs on their ids alone."""
@@ -64,7 +64,8 @@ class Store:
 
     def rejections(self) -> list[Rejection]:
         """All that was put aside, by split and id."""
-        return sorted(Rejection(**json.loads(path.read_text())) for path in self.folder.glob(f"*/*/*{_REJECTED}"))
+        files = self.folder.glob(f"*/*/*{_REJECTED}")
+        return sorted(Rejection(**parse_json(read_text(path), str(path))) for path in files)
 
     def count(self) -> int:
         """How many outcomes there are."""
@@ -72,7 +73,7 @@ class Store:
 
     def _path(self, split: str, identifier: str) -> Path:
         # Ids are anything, and some file systems are slow with many files in one folder.
-        digest = hashlib.sha256(identifier.encode()).hexdigest()[:32]
+        digest = hashlib.sha256(printable(identifier).encode()).hexdigest()[:32]
         return self.folder / split / digest[:2] / digest
 
     def _write(self, path: Path, content: bytes) -> None:

@@ -20,7 +20,7 @@ from magdiff_jax.data.report.about import About
 from magdiff_jax.data.report.statistics import ClipFacts, gather
 from magdiff_jax.data.report.strips import jpeg, strip
 from magdiff_jax.errors import UserError
-from magdiff_jax.replacing import check_replaceable, replacing
+from magdiff_jax.replacing import check_replaceable, check_writable, replacing
 
 PAGE = "index.html"
 _TOP_LABELS = 20
@@ -69,6 +69,7 @@ def make_report(
             report.
     """
     check_replaceable(out, PAGE)
+    check_writable(out)
     if not len(source):
         raise UserError(f"{about.name} has no clips: there is nothing to report")
     if clips < 0:

@@ -1,6 +1,5 @@
 """What a report counts: one look at each clip, without decoding it, and the clips that preparation put aside."""
 
-import json
 from pathlib import Path
 from typing import NamedTuple
 
@@ -9,6 +8,7 @@ from tqdm import tqdm
 from magdiff_jax.data.clip import Clip, Source, mean_area
 from magdiff_jax.data.prepare.store import Rejection
 from magdiff_jax.errors import UserError
+from magdiff_jax.text import parse_json, read_lines
 
 
 class ClipFacts(NamedTuple):
@@ -58,20 +58,17 @@ def read_rejected(path: Path, split: str) -> list[Rejection]:
     Raises:
         UserError: it cannot be read, or a line is something else.
     """
-    try:
-        lines = path.read_text(encoding="utf-8").removesuffix("\n").split("\n")
-    except (OSError, UnicodeDecodeError) as error:
-        raise UserError(f"{path} cannot be read: {error}") from error
-    if lines == [""]:
-        return []
+    lines = read_lines(path)
+    if lines[-1] == "":
+        lines.pop()
     rejections = [_rejection(line, f"{path}, line {number}") for number, line in enumerate(lines, 1)]
     return [rejection for rejection in rejections if rejection.split == split]
 
 
 def _rejection(line: str, place: str) -> Rejection:
     try:
-        entry = json.loads(line)
+        entry = parse_json(line, place)
         return Rejection(*(str(entry[key]) for key in Rejection._fields))
-    except (ValueError, TypeError, KeyError) as error:
+    except (UserError, TypeError, KeyError) as error:
         keys = ", ".join(f'"{key}"' for key in Rejection._fields)
         raise UserError(f"{place}: must be a JSON object with {keys}") from error

@@ -5,10 +5,11 @@ from typing import NamedTuple
 
 from magdiff_jax.config import ConfigError
 from magdiff_jax.data.clip import Clip
-from magdiff_jax.data.sources.layout import first_there, inside, parse_json, read_lines
+from magdiff_jax.data.sources.layout import first_there, inside, read_lines
 from magdiff_jax.data.sources.pictures import PictureClip
 from magdiff_jax.errors import UserError
-from magdiff_jax.media.video import DEFAULT_FPS
+from magdiff_jax.media.readers import DEFAULT_FPS
+from magdiff_jax.text import parse_json
 
 OBTAIN = "its lines have vid, tar, text and coordinates; see data/README.md"
 

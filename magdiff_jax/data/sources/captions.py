@@ -1,14 +1,15 @@
 """Tables of captions for folders of videos: CSV or JSON lines."""
 
 import csv
+import io
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
 from magdiff_jax.data.clip import CATEGORIES
-from magdiff_jax.data.sources.layout import parse_json
 from magdiff_jax.errors import UserError
 from magdiff_jax.media.segment import Box, parse_box
+from magdiff_jax.text import parse_json, read_lines, read_text
 
 
 class Row(NamedTuple):
@@ -43,40 +44,34 @@ def read_rows(path: Path) -> list[Row]:
     kinds = {".csv": _csv_lines, ".jsonl": _json_lines}
     if path.suffix.lower() not in kinds:
         raise UserError(f"{path}: captions come in {' or '.join(kinds)} files")
-    try:
-        return [_row(values, line, f"{path} line {line}") for line, values in kinds[path.suffix.lower()](path)]
-    except OSError as error:
-        raise UserError(f"{path}: {error.strerror}; check the path") from None
-    except UnicodeDecodeError:
-        raise UserError(f"{path} is no UTF-8 text: save it so") from None
+    return [_row(values, line, f"{path} line {line}") for line, values in kinds[path.suffix.lower()](path)]
 
 
 def _csv_lines(path: Path) -> Iterator[tuple[int, Mapping[str, Any]]]:
-    with path.open(encoding="utf-8-sig", newline="") as file:
-        reader = csv.DictReader(file, strict=True)
-        try:
-            if not {"video", "caption"} <= set(reader.fieldnames or ()):
-                raise UserError(f"{path}: its first line must name the columns video and caption")
-            for values in reader:
-                if None in values or None in values.values():
-                    raise UserError(
-                        f"{path} line {reader.line_num} has more or fewer cells than columns: "
-                        "put captions with a comma in quotes"
-                    )
-                yield reader.line_num, values
-        except csv.Error as error:
-            raise UserError(f"{path} line {reader.reader.line_num}: {error}") from None
+    # A cell in quotes may have lines.
+    reader = csv.DictReader(io.StringIO(read_text(path)), strict=True)
+    try:
+        if not {"video", "caption"} <= set(reader.fieldnames or ()):
+            raise UserError(f"{path}: its first line must name the columns video and caption")
+        for values in reader:
+            if None in values or None in values.values():
+                raise UserError(
+                    f"{path} line {reader.line_num} has more or fewer cells than columns: "
+                    "put captions with a comma in quotes"
+                )
+            yield reader.line_num, values
+    except csv.Error as error:
+        raise UserError(f"{path} line {reader.reader.line_num}: {error}") from None
 
 
 def _json_lines(path: Path) -> Iterator[tuple[int, Mapping[str, Any]]]:
-    with path.open(encoding="utf-8-sig") as file:
-        for line, text in enumerate(file, 1):
-            if not text.strip():
-                continue
-            values = parse_json(text, f"{path} line {line}")
-            if not isinstance(values, dict):
-                raise UserError(f"{path} line {line} is no object such as " + '{"video": "a.mp4", "caption": "…"}')
-            yield line, values
+    for line, text in enumerate(read_lines(path), 1):
+        if not text.strip():
+            continue
+        values = parse_json(text, f"{path} line {line}")
+        if not isinstance(values, dict):
+            raise UserError(f"{path} line {line} is no object such as " + '{"video": "a.mp4", "caption": "…"}')
+        yield line, values
 
 
 def _row(values: Mapping[str, Any], line: int, where: str) -> Row:

@@ -27,7 +27,7 @@ class DavisSource:
         year: of the list; 2016 has 30 and 20 sequences, 2017 has 60 and 30.
         object_id: the object that is the subject, from 1; None for all of a sequence's objects together, as in 2016.
         captions: DAVIS has none: a table with a row for each sequence, whose name is its video; see
-            `captions.read_rows`. Without it, the caption is the sequence's name in words.
+            `captions.read_rows`. With None or "" the caption is the sequence's name in words.
 
     Raises:
         ConfigError: another year, or an object below 1.
@@ -52,8 +52,8 @@ class DavisSource:
         lists = (f"ImageSets/{year}/{split}.txt", *((f"ImageSets/{resolution}/{split}.txt",) if year == 2016 else ()))
         self._names = _names(first_there(folder, lists, f"a list of split {split!r}", OBTAIN))
         self._year, self._object_id = year, object_id
-        self._rows = {} if captions is None else {row.video: row for row in read_rows(Path(captions))}
-        lacking = [name for name in self._names if captions is not None and name not in self._rows]
+        self._rows = {row.video: row for row in read_rows(Path(captions))} if captions else {}
+        lacking = [name for name in self._names if captions and name not in self._rows]
         if lacking:
             raise UserError(f"{captions} has no row for {lacking[0]}: give one for each sequence")
 

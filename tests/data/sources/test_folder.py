@@ -2,11 +2,13 @@ import json
 import pickle
 import shutil
 import unicodedata
+from pathlib import Path
 
 import numpy as np
 import pytest
 
 from magdiff_jax.config import ConfigError
+from magdiff_jax.config_file import read_config
 from magdiff_jax.data.clip import Source
 from magdiff_jax.data.sources import open_source
 from magdiff_jax.data.sources.folder import FolderSource
@@ -19,7 +21,7 @@ FULL = "« Ein Mann », he says\nin a car"
 @pytest.fixture(scope="module")
 def carphone(clips) -> np.ndarray:
     """Four frames of a man in a car, [4, 144, 176, 3]."""
-    return read_video(clips / "carphone_pristine.mp4", 4).frames
+    return read_video(clips / "carphone_pristine.mp4", 4).frames[:, :144, :176]
 
 
 @pytest.fixture
@@ -71,8 +73,26 @@ def test_text_beside_a_video_is_its_caption(videos):
     assert (source[1].info.caption, source[1].info.provenance) == ("ein Mädchen 🦊", {"caption": {"from": "b.txt"}})
     assert (source[2].info.caption, source[2].info.provenance) == ("", {})
     assert source[4].info.caption == "a man"
-    with pytest.raises(UserError, match=r"a\.v2\.txt cannot be read as UTF-8"):
+    with pytest.raises(UserError, match=r"a\.v2\.txt is no UTF-8 text"):
         source[0]
+
+
+@pytest.mark.parametrize(("name", "split"), [("weightless", "train"), ("paper", "train"), ("evaluation", "test")])
+def test_flags_of_prepare_reach_captions_in_texts_or_a_table_and_masks(videos, name, split):
+    def source(captions):
+        values = {"folder": videos, "captions": captions, "masks": videos / "deep"}
+        overrides = [f"--config.splits.{split}.{key}={value}" for key, value in values.items()]
+        return open_source(read_config(Path(f"configs/data/{name}.py"), overrides)["splits"][split])
+
+    (videos / "b.txt").write_text("a man in a car")
+    shutil.copytree(videos / "deep/frames", videos / "deep/b")
+    beside, listed = source(""), source(table(videos, "t.csv", "video,caption\nb.mp4,from the table\n"))
+    assert ids(beside) == ids(listed)
+    assert [each[ids(each).index("b")].info.caption for each in (beside, listed)] == [
+        "a man in a car",
+        "from the table",
+    ]
+    assert beside[ids(beside).index("b")].masks([0]) is not None
 
 
 def rows_as_csv(rows):

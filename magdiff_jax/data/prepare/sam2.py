@@ -1,0 +1,80 @@
+"""SAM 2 segments what a box encloses and tracks it through a clip (Ravi et al., ICLR 2025)."""
+
+from typing import Any
+
+import numpy as np
+from jaxtyping import Bool, UInt8
+
+from magdiff_jax.data.clip import Frames
+from magdiff_jax.data.prepare.models import LazyFrames, Placement, find, forget, load
+from magdiff_jax.data.prepare.stages import Box
+from magdiff_jax.errors import UserError
+
+
+class Sam2Tracker:
+    """A SAM 2 video model.
+
+    Args:
+        name: a folder, or a name on the model hub.
+        place: where it computes, see `models.place`.
+
+    Raises:
+        UserError: the model is missing.
+    """
+
+    def __init__(self, name: str, place: Placement) -> None:
+        self._place = place
+        folder = find(name, ("sam2_video",))
+        from transformers import Sam2VideoModel, ViTImageProcessorPil
+
+        self._model = load(name, lambda: Sam2VideoModel.from_pretrained(folder, dtype=place.dtype).eval()).to(
+            place.device
+        )
+        # SAM 2's own needs torchvision; this one reads the same settings and prepares pictures in the same way.
+        self._processor = load(name, lambda: ViTImageProcessorPil.from_pretrained(folder))
+
+    def track(self, frames: Frames, box: Box) -> Bool[np.ndarray, "frame height width"]:
+        """Where what the box (x, y, width, height; in pixels) encloses in frame 0 is, in all frames.
+
+        Raises:
+            UserError: the box does not lie within the frame.
+        """
+        import torch
+        from transformers import Sam2VideoInferenceSession
+
+        height, width = frames.shape[1:3]
+        x, y, box_width, box_height = box
+        if min(x, y) < 0 or min(box_width, box_height) < 1 or x + box_width > width or y + box_height > height:
+            raise UserError(f"box {x},{y},{box_width},{box_height} does not lie within the frame of {width}x{height}")
+        device, dtype = self._place
+        session: Any = Sam2VideoInferenceSession(
+            video_height=height,
+            video_width=width,
+            inference_device=device,
+            inference_state_device=device,
+            video_storage_device=device,
+            dtype=dtype,
+        )
+        session.processed_frames = LazyFrames(frames, self._prepare)
+        subject = session.obj_id_to_idx(1)
+        corners = torch.tensor([[x, y], [x + box_width, y + box_height]], dtype=torch.float32)
+        size = self._processor.size
+        scale = torch.tensor([size["width"] / width, size["height"] / height])
+        # SAM's labels of points: 2 and 3 are the two corners of a box.
+        points = {"point_coords": (corners * scale)[None, None], "point_labels": torch.tensor([[[2, 3]]])}
+        session.add_point_inputs(subject, 0, points)
+        session.obj_with_new_inputs = [1]
+
+        config = self._model.config
+        memory = max(config.num_maskmem, config.max_object_pointers_in_encoder)
+        masks = np.zeros(frames.shape[:3], bool)
+        for output in self._model.propagate_in_video_iterator(session, start_frame_idx=0):
+            scores = torch.nn.functional.interpolate(
+                output.pred_masks.float(), (height, width), mode="bilinear", align_corners=False
+            )
+            masks[output.frame_idx] = (scores[0, 0] > 0).cpu().numpy()
+            forget(session, output.frame_idx - memory)
+        return masks
+
+    def _prepare(self, frame: UInt8[np.ndarray, "height width 3"]) -> Any:
+        return self._processor(frame, return_tensors="pt").pixel_values[0].to(*self._place)

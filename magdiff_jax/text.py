@@ -1,0 +1,58 @@
+"""Text in files: UTF-8, whoever wrote it; JSON; and what no UTF-8 can hold.
+
+A Python string may hold lone surrogates: halves of a character, which a cut at a length limit leaves and JSON can say
+("\\ud83d"), and the bytes of file names that are not UTF-8 ("caf\\udce9.png" for Latin-1's café.png). JSON that is
+written here says them so again; a prompt or caption must not have any.
+"""
+
+import json
+from pathlib import Path
+from typing import Any
+
+from magdiff_jax.errors import UserError, refusal
+
+
+def read_text(path: Path) -> str:
+    """A file's text, without the mark (BOM) that some programs put in front; lines end in "\\n".
+
+    Raises:
+        UserError: it cannot be read, or is no UTF-8.
+    """
+    try:
+        return path.read_text(encoding="utf-8-sig")
+    except OSError as error:
+        raise UserError(f"{path}: {refusal(error)}") from None
+    except UnicodeDecodeError as error:
+        raise UserError(f"{path} is no UTF-8 text (byte {error.start}): save it as UTF-8") from None
+
+
+def read_lines(path: Path) -> list[str]:
+    """The same by lines. Text may hold other characters that Unicode counts as ends of lines, as JSON's strings do."""
+    return read_text(path).split("\n")
+
+
+def parse_json(text: str, where: str) -> Any:
+    """What a JSON text says. `where` it is from is for the UserError that a malformed one raises."""
+    try:
+        return json.loads(text)
+    except (ValueError, RecursionError) as error:
+        raise UserError(f"{where} is no JSON: {error}") from None
+
+
+def to_json(value: Any, indent: int | None = None) -> str:
+    """JSON that UTF-8 can hold and that is read as the same value, lone surrogates among it."""
+    return printable(json.dumps(value, ensure_ascii=False, indent=indent))
+
+
+def printable(text: str) -> str:
+    """A text that UTF-8 can hold: lone surrogates are written as JSON writes them."""
+    return text.encode("utf-8", "backslashreplace").decode("utf-8")
+
+
+def check_whole(text: str, what: str) -> None:
+    """Raises UserError where a text has a lone surrogate; `what` it is, for the message."""
+    try:
+        text.encode("utf-8")
+    except UnicodeEncodeError as error:
+        half = printable(text[error.start])
+        raise UserError(f"{what} has half a character ({half}, number {error.start + 1}): take it out") from None
