@@ -17,14 +17,11 @@ from importlib import metadata
 from pathlib import Path
 from typing import Any, NoReturn
 
-import numpy as np
-
 from magdiff_jax import __version__, runtime
 from magdiff_jax.config import COMPUTE_DTYPES, ConfigError
 from magdiff_jax.diffusion.settings import Settings, check_seeds
 from magdiff_jax.errors import UserError, refusal, refusals_told
-from magdiff_jax.media.images import write_image
-from magdiff_jax.media.video import check_frame_size, check_output, names_folder, write_video
+from magdiff_jax.media.writing import check_frame_size, check_output, names_folder
 from magdiff_jax.replacing import check_writable, replacing
 from magdiff_jax.shipped import MINIATURE
 from magdiff_jax.text import check_whole, parse_json, read_text, to_json
@@ -216,7 +213,7 @@ def parse(parser: Parser, arguments: list[str]) -> tuple[argparse.Namespace, dic
 
 
 def as_flags(values: Mapping[str, Any]) -> list[str]:
-    """Flags as they are typed, from their values by name; None: left out. 7.0 is the whole number 7, as JSON has it.
+    """Flags as they are typed, from their values by name; None and False: left out. 7.0 is 7, as JSON has it.
 
     Raises:
         UserError: one cannot be typed.
@@ -225,7 +222,11 @@ def as_flags(values: Mapping[str, Any]) -> list[str]:
         if "\0" in f"{name}{value}":
             raise UserError(f"{name!r} = {value!r}: must not hold the character \\0")
     whole = {name: int(value) for name, value in values.items() if isinstance(value, float) and value.is_integer()}
-    return [f"{_flag(name)}={value}" for name, value in {**values, **whole}.items() if value is not None]
+    return [
+        _flag(name) if value is True else f"{_flag(name)}={value}"
+        for name, value in {**values, **whole}.items()
+        if value is not None and value is not False
+    ]
 
 
 def settings_of(args: argparse.Namespace) -> Settings:
@@ -269,7 +270,7 @@ def check_numbers(args: argparse.Namespace, count: int = 1) -> None:
         ("width", args.width),
         ("enlarge", args.enlarge),
     ):
-        if value is not None and value < 1:
+        if isinstance(value, int) and value < 1:
             raise UserError(f"--{name} {value}: must be at least 1")
     check_seeds(args.seed, count)
 
@@ -299,23 +300,6 @@ def check_request(args: argparse.Namespace, count: int = 1) -> None:
 def check_size(args: argparse.Namespace, height: int, width: int) -> None:
     """Raises UserError where frames of this size, in pixels, are too large for --out once they are enlarged."""
     check_frame_size(args.out, height * args.enlarge, width * args.enlarge)
-
-
-def write_outputs(
-    out: str, frames: np.ndarray, fps: float, record: Mapping[str, Any], sheet: np.ndarray | None
-) -> None:
-    """Write the video, enlarged as its record says, the record and its contact sheet, and print their paths."""
-    video_path, record_path, sheet_path = outputs_of(out, sheet is not None)
-    write_video(out, enlarged(frames, record["arguments"]["enlarge"]), fps)
-    write_record(record_path, record)
-    if sheet is not None and sheet_path is not None:
-        write_image(sheet_path, sheet)
-    print(*(path for path in (video_path, record_path, sheet_path) if path is not None), sep="\n")
-
-
-def enlarged(frames: np.ndarray, factor: int) -> np.ndarray:
-    """Frames with each pixel repeated, [frame, factor · height, factor · width, 3]."""
-    return frames.repeat(factor, axis=1).repeat(factor, axis=2)
 
 
 def write_record(path: Path, record: Mapping[str, Any]) -> None:

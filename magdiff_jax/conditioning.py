@@ -15,6 +15,7 @@ from jaxtyping import Array, Bool, Float, Key, UInt8
 from magdiff_jax.cutout import BLACK, cut_out, level_sizes
 from magdiff_jax.diffusion import noise
 from magdiff_jax.errors import UserError
+from magdiff_jax.media.images import subject_window
 from magdiff_jax.models import Component
 
 # NumPy's or JAX's.
@@ -96,6 +97,7 @@ def encode_subjects(
     levels: Sequence[int],
     clip_crop: int,
     encode_images: Callable[[Pixels], Float[Array, "image query channel"]] | None,
+    around: Masks | None = None,
 ) -> Subject:
     """Cut subjects out and encode them for APA and HFA.
 
@@ -108,13 +110,16 @@ def encode_subjects(
         levels: HFA's pyramid; empty: no HFA.
         clip_crop: side in pixels of the cut-outs that APA's vision tower is given.
         encode_images: pixels in [-1, 1] → image-prompt tokens; None: no APA.
+        around: masks that decide which part of the pictures is taken, where the clips are parts of a longer one; None:
+            each clip's own.
     """
     lacking = shape.frames - len(clips[0][0])
 
     def encode(encoder: Callable, height: int, width: int) -> list[Float[Array, "batch frame *rest"]]:
         """What an encoder gives, for every frame of every clip; one black frame stands for all that lack."""
         black = np.full((min(lacking, 1), height, width, 3), BLACK, np.uint8)
-        images = np.concatenate([part for clip in clips for part in (cut_out(*clip, height, width), black)])
+        within = None if around is None else subject_window(around, height, width)
+        images = np.concatenate([part for clip in clips for part in (cut_out(*clip, height, width, within), black)])
         given = len(images) // len(clips)
         of_frame = np.minimum(np.arange(shape.frames), given - 1)
         return [array.reshape(len(clips), given, *array.shape[1:])[:, of_frame] for array in encoder(to_pixels(images))]

@@ -38,15 +38,17 @@ class Denoiser:
 
     def __init__(self, unet: Component, schedule: ScheduleConfig):
         self._unet = unet
-        self._schedule = schedule
+        self.schedule = schedule
         # What a step gives is what the next one takes: where it lies must not change, or it would be compiled again.
         placed = unet.batch_sharding
         mesh: Any = None if placed is None else placed.mesh
         placement = ANYWHERE if mesh is None else make_placement(mesh)
         condition = partial(unet.network.apply, method="condition", placement=placement)
+        predict = partial(guided_prediction, unet.network, placement)
         step = partial(guided_step, unet.network, schedule.prediction_type, placement)
         traced = traced_for(unet.platform)
         self._condition = jax.jit(traced(condition), out_shardings=placed)
+        self._predict = jax.jit(traced(predict), out_shardings=placed)
         self._step = jax.jit(traced(step), out_shardings=placed)
 
     def __call__(
@@ -85,9 +87,8 @@ class Denoiser:
         self._check(text, negative_text, subject, latents, keys)
         for part in fresh or ():
             require_shape("fresh", part, *latents.shape)
-        given: Any = (text, negative_text, subject, jnp.asarray(latents, jnp.float32), keys)
-        text, negative_text, subject, start, keys = jax.device_put(given, self._unet.batch_sharding)
-        condition = self._condition(self._unet.params, *side_by_side((negative_text, *subject), (text, *subject)))
+        condition = self.condition(text, negative_text, subject)
+        start, keys = jax.device_put((jnp.asarray(latents, jnp.float32), keys), self.batch_sharding)
         if fresh is None:
             scale = fresh_scale(settings)
             further = [
@@ -96,7 +97,7 @@ class Denoiser:
             ]
         else:
             further = [jnp.asarray(part, jnp.float32) for part in fresh]
-        steps = make_steps(self._schedule, settings.steps, settings.eta)
+        steps = make_steps(self.schedule, settings.steps, settings.eta)
         # A whole number would be another type to the compiled step.
         guidance_scale = float(settings.guidance_scale)
 
@@ -117,6 +118,21 @@ class Denoiser:
             jax.block_until_ready(previous)
             previous = current
         return results
+
+    @property
+    def batch_sharding(self) -> Any:
+        """How a mesh of devices shares out the clips of a batch; None: one device."""
+        return self._unet.batch_sharding
+
+    def condition(self, text: AnyArray, negative_text: AnyArray, subject: Subject) -> Condition:
+        """What both guidance branches of a batch are conditioned on, in the form that every step uses."""
+        given: Any = jax.device_put((text, negative_text, subject), self.batch_sharding)
+        text, negative_text, subject = given
+        return self._condition(self._unet.params, *side_by_side((negative_text, *subject), (text, *subject)))
+
+    def predict(self, condition: Condition, latents: Latents, timestep: Any, guidance_scale: float) -> Latents:
+        """The U-Net's guided prediction for a batch of clips, in float32."""
+        return self._predict(self._unet.params, condition, latents, timestep, guidance_scale)
 
     def _check(self, text: AnyArray, negative_text: AnyArray, subject: Subject, latents: AnyArray, keys: Keys) -> None:
         batch, unet = len(keys), self._unet.config
@@ -157,16 +173,29 @@ def guided_step(
     keys: Keys,
     index: int | Array,
 ) -> Array:
-    """One DDIM step with both guidance branches in one batch; the network predicts, float32 does the rest.
+    """One DDIM step; see `guided_prediction`."""
+    guided = guided_prediction(unet, placement, params, condition, latents, step.timestep, guidance_scale)
+    drawn = noise.normal(keys, index, latents.shape[1:])
+    return ddim_step(latents, guided, step, drawn, prediction_type)
+
+
+def guided_prediction(
+    unet: Network,
+    placement: Placement,
+    params: Params,
+    condition: Condition,
+    latents: Float[Array, "_batch _frame _height _width _channel"],
+    timestep: Any,
+    guidance_scale: float | Float[Array, ""],
+) -> Array:
+    """What the network predicts with both guidance branches in one batch; it is in float32 from there on.
 
     `condition` is of both branches, `side_by_side`.
     """
-    timesteps = jnp.full(2 * latents.shape[0], step.timestep)
+    timesteps = jnp.full(2 * latents.shape[0], timestep)
     prediction = unet.apply(params, side_by_side(latents, latents), timesteps, condition, placement=placement)
     branches = prediction.astype(jnp.float32).reshape(-1, 2, *latents.shape[1:])
-    guided = guide(branches[:, 0], branches[:, 1], guidance_scale)
-    drawn = noise.normal(keys, index, latents.shape[1:])
-    return ddim_step(latents, guided, step, drawn, prediction_type)
+    return guide(branches[:, 0], branches[:, 1], guidance_scale)
 
 
 def require_shape(name: str, array: AnyArray | None, *sizes: int | None) -> None:

@@ -6,7 +6,7 @@
 """
 
 import argparse
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -20,12 +20,14 @@ from magdiff_jax.media.images import Picture, read_image
 from magdiff_jax.media.masks import alpha_mask, read_masks, whole_frame_if_empty
 from magdiff_jax.media.place import parse_place, place_subject
 from magdiff_jax.media.segment import parse_box, segment_box
-from magdiff_jax.media.sheet import contact_sheet
-from magdiff_jax.media.video import check_fps
-from magdiff_jax.requests import Source, Task
+from magdiff_jax.media.writing import check_fps
+from magdiff_jax.requests import Task
+from magdiff_jax.results import Source, write_outputs
 
 if TYPE_CHECKING:
+    from magdiff_jax.conditioning import Shape
     from magdiff_jax.pipeline import MagDiff
+    from magdiff_jax.weights.directory import Description
 
 # Frames a second of MagDiff's clips.
 FPS = 8.0
@@ -96,7 +98,15 @@ def check(args: argparse.Namespace) -> None:
             raise UserError("--place needs the frame's shape: give both --height and --width, or neither")
 
 
-def read(args: argparse.Namespace, frames: int) -> Source:
+def shape_of(args: argparse.Namespace, description: "Description") -> "Shape":
+    """Size of the clips that the model makes."""
+    from magdiff_jax.pipeline import plan
+
+    settings, with_subject = commands.settings_of(args), args.subject is not None
+    return plan(description, settings, args.frames, args.height, args.width, with_subject)
+
+
+def read(args: argparse.Namespace, shape: "Shape | None" = None) -> Source:
     if args.subject is None:
         return Source(None, None, args.fps)
     picture = read_image(args.subject)
@@ -111,9 +121,10 @@ def read(args: argparse.Namespace, frames: int) -> Source:
 
 def make(
     pipe: "MagDiff", runs: Sequence[argparse.Namespace], sources: Sequence[Source], progress: bool = True
-) -> np.ndarray:
+) -> Sequence[Iterable[np.ndarray]]:
+    """A video, as frames one after the other, for each run."""
     with runtime.telling_of_compiling():
-        return pipe.generate(
+        videos = pipe.generate(
             [args.prompt for args in runs],
             [source.frames for source in sources],
             [source.masks for source in sources],
@@ -121,9 +132,10 @@ def make(
             progress=progress,
             **commands.options_of(runs),
         )
+    return list(videos)
 
 
-TASK = Task(make_parser, ("subject", "mask"), check, read, make)
+TASK = Task(make_parser, ("subject", "mask"), check, shape_of, read, make)
 
 
 def main(arguments: list[str]) -> None:
@@ -131,18 +143,18 @@ def main(arguments: list[str]) -> None:
         return requests.run(TASK, arguments)
     parser = make_parser()
     args, recorded = commands.parse(parser, arguments)
-    settings = commands.settings_of(args)
+    commands.settings_of(args)
     commands.check_request(args, args.count)
     check(args)
-    source = read(args, 1)
+    source = read(args)
     inputs = commands.digests(args, *TASK.files)
 
     runtime.prepare()
-    from magdiff_jax.pipeline import MagDiff, plan
+    from magdiff_jax.pipeline import MagDiff
     from magdiff_jax.weights.directory import read_description
 
     description = read_description(args.model)
-    shape = plan(description, settings, args.frames, args.height, args.width, with_subject=args.subject is not None)
+    shape = shape_of(args, description)
     commands.check_size(args, shape.height, shape.width)
     inputs["model"] = description.fingerprint
     commands.check_same(recorded, args, inputs)
@@ -151,9 +163,8 @@ def main(arguments: list[str]) -> None:
     pipe = MagDiff.load(args.model, args.dtype)
     for seed, out in enumerate(commands.numbered(args.out, args.count), args.seed):
         args.seed = record["arguments"]["seed"] = seed
-        (frames,) = make(pipe, [args], [source])
-        sheet = contact_sheet(source.frames, source.masks, frames, args.prompt) if args.sheet else None
-        commands.write_outputs(out, frames, source.fps, record, sheet)
+        args.out = out
+        write_outputs(args, source, make(pipe, [args], [source])[0], record)
 
 
 if __name__ == "__main__":

@@ -1,7 +1,8 @@
 """A subject found without a mask, by a segmentation model that users bring along."""
 
+from collections.abc import Iterator
 from functools import lru_cache
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from jaxtyping import Bool, UInt8
@@ -28,11 +29,16 @@ def matte(
     Raises:
         UserError: PyTorch or the model is missing, or the box does not lie within the frame.
     """
-    height, width = frames.shape[1:3]
+    return np.stack(list(follow(frames, model, box)))
+
+
+def follow(frames: Any, model: str, box: Box | None) -> Iterator[Bool[np.ndarray, "_height _width"]]:
+    """The same, frame by frame; `frames` are asked for by number, one after the other."""
+    height, width = frames[0].shape[:2]
     if box is None:
         x, y = round(width * _BORDER), round(height * _BORDER)
         box = x, y, max(width - 2 * x, 1), max(height - 2 * y, 1)
-    return _tracker(model).track(frames, box)
+    return _tracker(model).follow(frames, box)
 
 
 @lru_cache(1)  # for the requests of a file

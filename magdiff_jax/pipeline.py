@@ -1,6 +1,6 @@
 """MagDiff: a loaded model that generates and edits clips."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +20,8 @@ from magdiff_jax.diffusion.ddim import make_steps
 from magdiff_jax.diffusion.schedule import ScheduleConfig
 from magdiff_jax.diffusion.settings import Settings, check_seeds
 from magdiff_jax.errors import UserError
+from magdiff_jax.long_edit import edit_long
+from magdiff_jax.media.footage import Footage
 from magdiff_jax.models import COMPONENTS, Component, Network, Params, UNetConfig, build
 from magdiff_jax.replacing import check_replaceable, replacing
 from magdiff_jax.sharding import leaves
@@ -235,6 +237,42 @@ class MagDiff:
         videos = self._run(prompts, clips, shape, negative_prompt, seed, latents, settings, on_step, progress)
         return videos[0] if isinstance(prompt, str) else videos
 
+    def edit_long(
+        self,
+        prompt: str,
+        footage: Footage,
+        *,
+        negative_prompt: str = "",
+        seed: int = 0,
+        overlap: int | None = None,
+        height: int | None = None,
+        width: int | None = None,
+        progress: bool = True,
+        **settings: Any,
+    ) -> Iterator[UInt8[np.ndarray, "frame height width 3"]]:
+        """Edit a video of any length; memory hardly grows with it.
+
+        Windows of the model's frames lie along the video, each with its own frames' subjects, and are blended where
+        they overlap at every step; see `diffusion.windows`.
+
+        Args:
+            prompt: what the new video shows.
+            footage: the video and its subject.
+            overlap: frames of a window that lie in the next one too; default: half of them.
+
+        The other arguments are those of `edit`.
+
+        Yields:
+            RGB frames in uint8, some at a time.
+        """
+        _check_takes_subjects(self.unet.config)
+        window = min(self.config.frames, footage.length)
+        overlap = window // 2 if overlap is None else overlap
+        shape = _shape(self.config, self.vae.config.downscale, window, height, width)
+        checked = Settings.from_dict(settings)
+        check_seeds(seed)
+        return edit_long(self, prompt, footage, shape, overlap, negative_prompt, seed, checked, progress)
+
     def _run(
         self,
         prompts: Sequence[str],
@@ -278,7 +316,11 @@ class MagDiff:
         return self.text_encoder(self.tokenizer(prompts))
 
     def encode_subjects(
-        self, subjects: Sequence[tuple[AnyArray, AnyArray | None]], shape: Shape, keys: Keys
+        self,
+        subjects: Sequence[tuple[AnyArray, AnyArray | None]],
+        shape: Shape,
+        keys: Keys,
+        around: AnyArray | None = None,
     ) -> Subject:
         """Encode subjects for APA and HFA.
 
@@ -287,13 +329,15 @@ class MagDiff:
                 others being black, or all of them to edit. The same number for all clips.
             shape: of the clips.
             keys: one for each clip, for the subject latents' noise.
+            around: True where the subjects are in a longer video, [1, height, width], of which these are parts; None:
+                the part of the pictures that the model sees follows from their own masks.
 
         Raises:
             UserError: frames or masks that do not fit, or the model lacks a vision tower.
         """
         clips = [check_clip(*subject) for subject in subjects]
         for _, masks in clips:
-            if masks is not None:
+            if masks is not None and around is None:
                 tell_loss(masks, shape.height, shape.width)
         if len({len(frames) for frames, _ in clips}) != 1 or len(clips[0][0]) > shape.frames:
             raise UserError(f"subjects of {[len(frames) for frames, _ in clips]} frames for clips of {shape.frames}")
@@ -302,7 +346,8 @@ class MagDiff:
         unet = self.unet.config
         encode_images = self.encode_images if unet.apa else None
         levels, crop = unet.hfa_levels, self.config.clip_crop
-        return conditioning.encode_subjects(clips, shape, keys, self.vae, levels, crop, encode_images)
+        within = None if around is None or not self.config.sda else np.asarray(around)
+        return conditioning.encode_subjects(clips, shape, keys, self.vae, levels, crop, encode_images, within)
 
     def encode_images(self, images: Pixels) -> Float[Array, "image query channel"]:
         """Image-prompt tokens of pictures in [-1, 1]. Raises UserError where the model lacks a vision tower."""

@@ -10,11 +10,10 @@ import argparse
 import json
 import re
 import sys
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
-from itertools import islice
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 from tqdm import tqdm
@@ -22,31 +21,17 @@ from tqdm import tqdm
 from magdiff_jax import commands, runtime
 from magdiff_jax.config import ConfigError
 from magdiff_jax.errors import UserError, refusals_told
-from magdiff_jax.media.images import write_image
-from magdiff_jax.media.sheet import contact_sheet
-from magdiff_jax.media.video import write_video
 from magdiff_jax.replacing import check_fillable
+from magdiff_jax.results import Source, write_clip
 from magdiff_jax.text import parse_json, read_lines, read_text, to_json
+
+if TYPE_CHECKING:
+    from magdiff_jax.conditioning import Shape
 
 # What a request is called: a plain file name on every system.
 _ID = re.compile(r"[A-Za-z0-9_-][A-Za-z0-9._-]{0,99}")
 # Flags of the whole run, which no request has of its own.
 _SHARED = {"model", "dtype", "out", "overwrite", "sheet", "rerun", "count", "requests", *commands.MANY}
-
-
-class Source(NamedTuple):
-    """What a video is made from.
-
-    Attributes:
-        frames: RGB in uint8: the subject's picture to generate, [height, width, 3], or a clip to edit, [frame, …];
-            None: of the prompt alone.
-        masks: True where the subject is, of the same size; None without one.
-        fps: of the result.
-    """
-
-    frames: Any
-    masks: Any
-    fps: float
 
 
 class Task(NamedTuple):
@@ -56,15 +41,18 @@ class Task(NamedTuple):
         make_parser: of its flags; the argument: for --requests, where those of each video are not required.
         files: flags that name what it reads, the first one the subject.
         check: raises UserError for flags that are wrong in themselves.
-        read: flags and a clip's frames → what a video is made from. Raises UserError.
-        make: model, flags of some runs and their sources → videos, [run, frame, height, width, 3].
+        shape_of: flags and the model's description → the size of clips. Raises UserError, as `pipeline.plan` does.
+        read: flags and that size → what a video is made from. Raises UserError.
+        make: model, flags of some runs and their sources → for each run a video, as frames one after the other. What
+            has `footage` comes alone.
     """
 
     make_parser: Callable[[bool], commands.Parser]
     files: tuple[str, ...]
     check: Callable[[argparse.Namespace], None]
-    read: Callable[[argparse.Namespace, int], Source]
-    make: Callable[..., np.ndarray]
+    shape_of: Callable[[argparse.Namespace, Any], "Shape"]
+    read: Callable[[argparse.Namespace, Any], Source]
+    make: Callable[..., Sequence[Iterable[np.ndarray]]]
 
 
 class Request(NamedTuple):
@@ -78,6 +66,9 @@ class Request(NamedTuple):
     id: str
     place: str
     args: argparse.Namespace
+
+
+Work = tuple[Request, Source, dict[str, str]]
 
 
 def read_requests(path: Path, task: Task, arguments: list[str], out: Path) -> list[Request]:
@@ -134,8 +125,9 @@ def _flags(
     """The flags of one request."""
     own = {name: value for name, value in values.items() if name != "id"}
     for name, value in own.items():
-        if isinstance(value, dict | list | bool):
-            raise UserError(f"{name} = {value!r}: must be a text or a number")
+        is_switch = isinstance(parser.get_default(name), bool)
+        if isinstance(value, dict | list) or isinstance(value, bool) != is_switch:
+            raise UserError(f"{name} = {value!r}: must be {'true or false' if is_switch else 'a text or a number'}")
         if name in _SHARED:
             raise UserError(f"{name} is the same for all requests; give it as the flag --{name}")
     target = f"--out={out / values['id']}.mp4"
@@ -165,7 +157,7 @@ def run(task: Task, arguments: list[str]) -> None:
     runtime.prepare()
     import jax
 
-    from magdiff_jax.pipeline import MagDiff, plan
+    from magdiff_jax.pipeline import MagDiff
     from magdiff_jax.sharding import distributed
     from magdiff_jax.sharding.mesh import MeshConfig, batch_shards, make_mesh
     from magdiff_jax.weights.directory import read_description
@@ -176,10 +168,8 @@ def run(task: Task, arguments: list[str]) -> None:
     finished = set()
     for request in requests:
         with _named(request.place):
-            settings, args = commands.settings_of(request.args), request.args
-            with_subject = getattr(args, task.files[0]) is not None
-            shape = plan(description, settings, args.frames, args.height, args.width, with_subject)
-            commands.check_size(args, shape.height, shape.width)
+            settings, shape = commands.settings_of(request.args), task.shape_of(request.args, description)
+            commands.check_size(request.args, shape.height, shape.width)
             groups.setdefault((shape, settings), []).append(request)
             if _is_finished(request, task, parser.prog, description.fingerprint):
                 finished.add(request.id)
@@ -209,8 +199,7 @@ def run(task: Task, arguments: list[str]) -> None:
     with tqdm(total=len(own), initial=len(own & finished), desc="requests", unit="video", disable=None) as bar:
         for (shape, _), group in groups.items():
             waiting = [request for request in group if request.id in own - finished]
-            readable = _read(waiting, task, shape.frames, failures, bar)
-            while batch := list(islice(readable, size)):
+            for batch in _batches(_read(waiting, task, shape, failures, bar), size):
                 # The last batch is filled up, so that its program is that of the others.
                 full = batch + batch[-1:] * (size - len(batch))
                 runs, sources = [request.args for request, *_ in full], [source for _, source, _ in full]
@@ -241,15 +230,28 @@ class Failures:
             file.write(to_json({"id": request.id, "error": str(error)}) + "\n")
 
 
-def _read(
-    requests: Sequence[Request], task: Task, frames: int, failures: Failures, bar: tqdm
-) -> Iterator[tuple[Request, Source, dict[str, str]]]:
+def _batches(readable: Iterable[Work], size: int) -> Iterator[list[Work]]:
+    """So many at a time; what is edited in windows, which devices share out, alone."""
+    batch: list[Work] = []
+    for work in readable:
+        if work[1].footage is not None:
+            yield [work]
+            continue
+        batch.append(work)
+        if len(batch) == size:
+            yield batch
+            batch = []
+    if batch:
+        yield batch
+
+
+def _read(requests: Sequence[Request], task: Task, shape: "Shape", failures: Failures, bar: tqdm) -> Iterator[Work]:
     """What can be read, one after the other, with its files' SHA-256."""
     for request in requests:
         try:
             with refusals_told():
                 commands.check_texts(request.args)
-                source, inputs = task.read(request.args, frames), commands.digests(request.args, *task.files)
+                source, inputs = task.read(request.args, shape), commands.digests(request.args, *task.files)
         except UserError as error:
             failures.add(request, error)
             bar.update()
@@ -287,14 +289,14 @@ def _is_finished(request: Request, task: Task, command: str, fingerprint: str) -
     return is_same and there == outputs
 
 
-def _write(request: Request, source: Source, frames: np.ndarray, record: dict[str, Any]) -> None:
-    """The video comes last: a record without it is of a run that was stopped, and a video without a record not ours."""
+def _write(request: Request, source: Source, frames: Iterable[np.ndarray], record: dict[str, Any]) -> None:
+    """The record comes first: a video without one is not ours, and a record without the other of a stopped run."""
     video_path, record_path, sheet_path = commands.outputs_of(request.args.out, request.args.sheet)
-    video_path.unlink(missing_ok=True)
+    for path in (video_path, sheet_path):
+        if path is not None:
+            path.unlink(missing_ok=True)
     commands.write_record(record_path, record)
-    if sheet_path is not None:
-        write_image(sheet_path, contact_sheet(source.frames, source.masks, frames, request.args.prompt))
-    write_video(video_path, commands.enlarged(frames, request.args.enlarge), source.fps)
+    write_clip(request.args, source, frames)
 
 
 @contextmanager

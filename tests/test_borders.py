@@ -21,7 +21,8 @@ from magdiff_jax.data.sources.captions import read_rows
 from magdiff_jax.data.sources.layout import read_json, read_lines
 from magdiff_jax.export import read_run
 from magdiff_jax.media.images import read_image, write_image
-from magdiff_jax.media.video import check_frame_size, check_output, read_video, write_video
+from magdiff_jax.media.video import read_video
+from magdiff_jax.media.writing import check_frame_size, check_output, write_video
 from magdiff_jax.pipeline import plan
 from magdiff_jax.replacing import check_fillable, check_writable
 from magdiff_jax.requests import read_requests

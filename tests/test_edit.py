@@ -10,7 +10,9 @@ import pytest
 from PIL import Image
 
 from magdiff_jax import UserError, edit
-from magdiff_jax.media.video import read_video, write_video
+from magdiff_jax.media.masks import masks_in_order
+from magdiff_jax.media.video import open_clip, read_video
+from magdiff_jax.media.writing import write_video
 
 BOX = "30,20,110,120"
 
@@ -57,10 +59,7 @@ def test_masks_from_a_folder_a_video_and_one_picture(model_folder: Path, video: 
     write_video("masks.gif", frames, 8.0)
     Image.fromarray(frames[0]).save("mask.png")
     for masks in ("masks", "masks.gif", "mask.png"):
-        args = edit.make_parser().parse_args(
-            ["--model=m", "--prompt=p", "--out=o", f"--video={video}", f"--masks={masks}"]
-        )
-        found = edit.subject_masks(read_video(video, 4).frames, args)
+        found = np.stack(list(masks_in_order(masks, open_clip(video), range(4))))
         assert found.shape == (4, 144, 193)
         inside = found.any(axis=1)
         assert [(row.argmax(), row.sum()) for row in inside] == [(round(44 * 193 / 176), round(110 * 193 / 176))] * 4

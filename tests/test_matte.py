@@ -8,6 +8,7 @@ import skimage.data
 from PIL import Image
 
 from magdiff_jax import edit, generate
+from magdiff_jax.conditioning import Shape
 from magdiff_jax.errors import UserError
 
 pytest.importorskip("torch")
@@ -40,18 +41,18 @@ def test_generate_takes_what_sam_2_finds(tracker: Path, picture: Path) -> None:
 
     args = generate.make_parser().parse_args(arguments(picture, f"--matte={tracker}"))
     generate.check(args)
-    source = generate.read(args, 1)
+    source = generate.read(args)
     expected = Sam2Tracker(str(tracker), place(None, None)).track(CAT[None], (28, 19, 395, 262))
     assert 0 < expected.mean() < 1
     np.testing.assert_array_equal(source.masks, expected[0])
     boxed = generate.make_parser().parse_args(arguments(picture, f"--matte={tracker}", "--subject-box=100,50,150,150"))
-    assert (generate.read(boxed, 1).masks != source.masks).any()
+    assert (generate.read(boxed).masks != source.masks).any()
 
 
 def test_edit_follows_it(tracker: Path, picture: Path) -> None:
     args = edit.make_parser().parse_args(["--prompt=x", "--out=x.mp4", f"--video={picture}", f"--matte={tracker}"])
     edit.check(args)
-    source = edit.read(args, 1)
+    source = edit.read(args, Shape(1, 16, 16))
     assert source.masks.shape == (1, *CAT.shape[:2])
     assert source.masks.any()
 
@@ -63,4 +64,4 @@ def test_mistakes(tracker: Path, picture: Path, tmp_path: Path) -> None:
     (tmp_path / "config.json").write_text('{"model_type": "birefnet"}')
     other = generate.make_parser().parse_args(arguments(picture, f"--matte={tmp_path}"))
     with pytest.raises(UserError, match="it is of type birefnet; this stage takes sam2_video"):
-        generate.read(other, 1)
+        generate.read(other)

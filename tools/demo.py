@@ -78,7 +78,7 @@ def write_clip(folder: Path) -> tuple[Path, str]:
     import numpy as np
 
     from magdiff_jax.data.emoji import EmojiMotion
-    from magdiff_jax.media.video import write_video
+    from magdiff_jax.media.writing import write_video
 
     clip, edit = (EmojiMotion(split, CLIP + 1, size=256)[CLIP] for split in ("test", "edit"))
     every = range(clip.info.length)

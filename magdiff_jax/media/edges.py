@@ -1,7 +1,7 @@
 """The edge of a mask, moved and made soft: against halos of the old background, and against what was cut off."""
 
 import numpy as np
-from jaxtyping import Bool, UInt8
+from jaxtyping import Bool, Float, UInt8
 
 from magdiff_jax.errors import UserError
 
@@ -32,8 +32,13 @@ def feather_frames(
     """Frames in which the subject fades to black within so many pixels of its mask's edge; what is outside stays."""
     if not pixels:
         return frames
-    opacity = np.stack([np.minimum(_distance(mask) / (pixels + 1), 1) for mask in _each(masks)]).reshape(masks.shape)
-    return np.where(masks[..., None], np.round(frames * opacity[..., None]).astype(np.uint8), frames)
+    fading = opacity(masks, pixels)
+    return np.where(masks[..., None], np.round(frames * fading[..., None]).astype(np.uint8), frames)
+
+
+def opacity(masks: Bool[np.ndarray, "*clip height width"], pixels: int) -> Float[np.ndarray, "*clip height width"]:
+    """1 inside of masks, falling to 0 at their edge within so many pixels."""
+    return np.stack([np.minimum(_distance(mask) / (pixels + 1), 1) for mask in _each(masks)]).reshape(masks.shape)
 
 
 def _each(masks: np.ndarray) -> np.ndarray:

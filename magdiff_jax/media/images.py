@@ -256,16 +256,24 @@ def fit(
     cubic interpolation, masks by nearest neighbour; all with the same geometry, so that a picture and its mask stay
     aligned.
     """
+    left, top, right, bottom = centre_window(image.shape[0], image.shape[1], height, width, within)
+    return stretch(image[top:bottom, left:right], height, width)
+
+
+def stretch(
+    image: UInt8[np.ndarray, "old_height old_width 3"] | Bool[np.ndarray, "old_height old_width"],
+    height: int,
+    width: int,
+) -> UInt8[np.ndarray, "{height} {width} 3"] | Bool[np.ndarray, "{height} {width}"]:
+    """Resizes as `fit` does, without regard to the proportions."""
     import cv2
 
-    left, top, right, bottom = centre_window(image.shape[0], image.shape[1], height, width, within)
-    window = image[top:bottom, left:right]
     if image.dtype == bool:
-        resized = cv2.resize(window.astype(np.uint8), (width, height), interpolation=cv2.INTER_NEAREST_EXACT)
+        resized = cv2.resize(image.astype(np.uint8), (width, height), interpolation=cv2.INTER_NEAREST_EXACT)
         return resized.astype(bool)
-    factor = min(window.shape[0] // height, window.shape[1] // width)
+    factor = min(image.shape[0] // height, image.shape[1] // width)
     if factor > 1:
-        size = window.shape[1] // factor, window.shape[0] // factor
-        window = cv2.resize(window, size, interpolation=cv2.INTER_AREA)
-    larger = height > window.shape[0]
-    return cv2.resize(window, (width, height), interpolation=cv2.INTER_CUBIC if larger else cv2.INTER_LINEAR)
+        size = image.shape[1] // factor, image.shape[0] // factor
+        image = cv2.resize(image, size, interpolation=cv2.INTER_AREA)
+    larger = height > image.shape[0]
+    return cv2.resize(image, (width, height), interpolation=cv2.INTER_CUBIC if larger else cv2.INTER_LINEAR)

@@ -10,7 +10,7 @@ One rule holds for pictures, folders, animations and videos, and for a source of
 """
 
 import warnings
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -20,7 +20,7 @@ from magdiff_jax.errors import UserError
 from magdiff_jax.media.images import Picture
 from magdiff_jax.media.pairing import check_gaps, pair
 from magdiff_jax.media.readers import Reader, open_reader
-from magdiff_jax.media.video import choose, read_pictures
+from magdiff_jax.media.video import choose, pictures_in_order
 
 # Half of 8 bits: a mask saved with loss keeps its edge. It is that of transparency too.
 _HALF = 128
@@ -87,23 +87,42 @@ def read_masks(
     Raises:
         UserError: as `read_video` does, a frame has no mask, or the masks are not `width` x `height`.
     """
-    reader = open_reader(Path(path))
     shown = None if video is None else open_reader(Path(video))
+    if shown is not None:
+        chosen: Sequence[int] = choose(shown, frames, start, stride)
+        return np.stack(list(masks_in_order(path, shown, chosen)))
+    reader = open_reader(Path(path))
     if reader.is_still:
         chosen = [0] * frames
-    elif shown is None:
-        check_gaps(reader)
-        chosen = list(choose(reader, frames, start, stride))
     else:
-        chosen = pair(shown, reader, choose(shown, frames, start, stride))
-    source = MaskReader(reader, (height, width), None if shown is None else shown.stored_size)
-    pictures = read_pictures(reader, chosen)
-    masks = np.stack([source.mask(picture) for picture in pictures])
-    if not masks.any():
-        is_clear = "its transparency is below one half"
-        what = is_clear if source.by_alpha else _told(pictures, source.threshold)
-        warnings.warn(f"{path} has no subject: {what}", stacklevel=2)
-    return masks
+        check_gaps(reader)
+        chosen = choose(reader, frames, start, stride)
+    return np.stack(list(_masks(MaskReader(reader, (height, width)), chosen)))
+
+
+def masks_in_order(
+    path: str | Path, video: Reader, frames: Sequence[int]
+) -> Iterator[Bool[np.ndarray, "_height _width"]]:
+    """The masks of some frames of a video, which ascend, one after the other. See `read_masks`."""
+    reader = open_reader(Path(path))
+    chosen = pair(video, reader, frames)
+    return _masks(MaskReader(reader, video.size, video.stored_size), chosen)
+
+
+def _masks(source: MaskReader, chosen: Sequence[int]) -> Iterator[Bool[np.ndarray, "_height _width"]]:
+    """Warns at the end where there was no subject in any."""
+    is_empty, least, most = True, np.inf, 0
+    for picture in pictures_in_order(source.reader, chosen):
+        mask = source.mask(picture)
+        if is_empty and not source.by_alpha:
+            values = _values(picture)
+            least, most = min(least, int(values.min())), max(most, int(values.max()))
+        is_empty = is_empty and not mask.any()
+        yield mask
+    if is_empty:
+        told = f"its values are {least} to {most}, and the subject's would be {source.threshold} or more"
+        what = "its transparency is below one half" if source.by_alpha else told
+        warnings.warn(f"{source.reader.path} has no subject: {what}", stacklevel=2)
 
 
 def picture_mask(picture: Picture) -> Bool[np.ndarray, "height width"]:
@@ -157,12 +176,6 @@ def _has_flats(values: np.ndarray) -> bool:
     for other in (values[:-2, 1:-1], values[2:, 1:-1], values[1:-1, :-2], values[1:-1, 2:]):
         amid = amid & (other == inner)
     return bool(2 * amid.sum() > between.sum())
-
-
-def _told(pictures: Sequence[Picture], threshold: int) -> str:
-    values = [_values(picture) for picture in pictures]
-    least, most = min(value.min() for value in values), max(value.max() for value in values)
-    return f"its values are {least} to {most}, and the subject's would be {threshold} or more"
 
 
 def whole_frame_if_empty(

@@ -112,7 +112,7 @@ class FolderReader:
 
     def read(self, frames: set[int]) -> Iterator[tuple[int, Picture]]:
         """See `Reader`."""
-        for frame in frames:
+        for frame in sorted(frames):
             yield frame, read_image(self.files[frame])
 
 

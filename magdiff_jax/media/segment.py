@@ -4,6 +4,7 @@ GrabCut: Rother et al., SIGGRAPH 2004. Dense inverse search flow: Kroeger et al.
 """
 
 import math
+from collections.abc import Iterable, Iterator, Sequence
 
 import numpy as np
 from jaxtyping import Bool, UInt8
@@ -32,7 +33,14 @@ def parse_box(text: str) -> Box:
 
 
 def segment_box(frames: UInt8[np.ndarray, "frame height width 3"], box: Box) -> Bool[np.ndarray, "frame height width"]:
-    """Segments what the box (x, y, width, height; in pixels) encloses in frame 0, in all frames.
+    """The masks of `follow_box` for all frames of a clip."""
+    return np.stack(list(follow_box(frames, box)))
+
+
+def follow_box(
+    frames: Iterable[UInt8[np.ndarray, "height width 3"]], box: Box
+) -> Iterator[Bool[np.ndarray, "height width"]]:
+    """Segments what the box (x, y, width, height; in pixels) encloses in the first frame, frame by frame.
 
     The same input gives the same masks. Where GrabCut finds nothing plausible, a frame keeps the
     mask that motion carried over, and the first one the box. A mask is empty once its subject has
@@ -43,21 +51,15 @@ def segment_box(frames: UInt8[np.ndarray, "frame height width 3"], box: Box) -> 
     """
     import cv2
 
-    height, width = frames.shape[1:3]
-    x, y, box_width, box_height = box
-    if min(x, y) < 0 or min(box_width, box_height) < 1 or x + box_width > width or (y + box_height > height):
-        raise UserError(f"box {x},{y},{box_width},{box_height} does not lie within the frame of {width}x{height}")
-    scale = min(1.0, _LONGEST_SIDE / max(height, width))
-    size = tuple(max(_SHORTEST_SIDE, round(side * scale)) for side in (width, height))
-
-    inside = np.zeros((height, width), np.uint8)
-    inside[y : y + box_height, x : x + box_width] = 1
-    mask = cv2.resize(inside, size, interpolation=cv2.INTER_NEAREST).astype(bool)
-
-    masks, previous = [], None
+    mask, previous = None, None
     for frame in frames:
+        height, width = frame.shape[:2]
+        scale = min(1.0, _LONGEST_SIDE / max(height, width))
+        size = tuple(max(_SHORTEST_SIDE, round(side * scale)) for side in (width, height))
         small = cv2.resize(frame, size, interpolation=cv2.INTER_AREA)
-        if previous is None:
+        if mask is None or previous is None:
+            check_box(box, height, width)
+            mask = _inside(box, height, width, size)
             labels = np.where(mask, cv2.GC_PR_FGD, cv2.GC_BGD)
             mask = _grab_cut(small, labels, fallback=mask, least=0.05, most=1.0)
         else:
@@ -65,8 +67,24 @@ def segment_box(frames: UInt8[np.ndarray, "frame height width 3"], box: Box) -> 
             mask = _grab_cut(small, _prior(mask), fallback=mask, least=0.7, most=1.4)
         previous = small
         smooth = cv2.resize(mask.astype(np.float32), (width, height), interpolation=cv2.INTER_LINEAR)
-        masks.append(smooth >= 0.5)
-    return np.stack(masks)
+        yield smooth >= 0.5
+
+
+def check_box(box: Box, height: int, width: int) -> None:
+    """Raises UserError where a box does not lie within a frame."""
+    x, y, box_width, box_height = box
+    if min(x, y) < 0 or min(box_width, box_height) < 1 or x + box_width > width or y + box_height > height:
+        raise UserError(f"box {x},{y},{box_width},{box_height} does not lie within the frame of {width}x{height}")
+
+
+def _inside(box: Box, height: int, width: int, size: Sequence[int]) -> Bool[np.ndarray, "_height _width"]:
+    """The box in a frame made smaller to `size`, its width and height."""
+    import cv2
+
+    x, y, box_width, box_height = box
+    inside = np.zeros((height, width), np.uint8)
+    inside[y : y + box_height, x : x + box_width] = 1
+    return cv2.resize(inside, size, interpolation=cv2.INTER_NEAREST).astype(bool)
 
 
 def _follow(

@@ -11,6 +11,7 @@ from magdiff_jax.media.images import fit, subject_window
 from magdiff_jax.media.lettering import Lettering
 
 _COLUMNS = 8
+_MOST_FRAMES = 2 * _COLUMNS
 # Frames are shown at their own height within these bounds, in pixels.
 _LEAST_HEIGHT, _MOST_HEIGHT = 128, 256
 _MARGIN, _GAP, _GROUP_GAP, _LABEL_HEIGHT = 24, 6, 20, 24
@@ -35,6 +36,7 @@ def contact_sheet(
     masks: Bool[np.ndarray, "*clip height width"] | None,
     frames: UInt8[np.ndarray, "frame frame_height frame_width 3"],
     title: str = "",
+    extent: Bool[np.ndarray, "height width"] | None = None,
 ) -> UInt8[np.ndarray, "sheet_height sheet_width 3"]:
     """Draws inputs and results on one sheet, under `title` (cut after two lines; see `Lettering` for its scripts).
 
@@ -42,14 +44,14 @@ def contact_sheet(
     frames; without a subject (None) the frames alone. Editing (a clip): the source frames with the
     outline of their masks, the subjects cut out, and the frames below each other. Lines break after
     8 frames. Subjects are shown as the model is given them: in the part of the picture that has the
-    frames' proportions.
+    frames' proportions, which follows from `extent` where the clip shown is a part of a longer one.
     """
     if reference is None or masks is None:
         cells = _frames(frames, _MARGIN)
     elif reference.ndim == 3:
         cells = _generation(reference, masks, frames)
     else:
-        cells = _editing(reference, masks, frames)
+        cells = _editing(reference, masks, frames, masks if extent is None else extent[None])
     width = max(cell.left + cell.pixels.shape[1] for cell in cells) + _MARGIN
     lettering = Lettering(_TITLE_SIZE)
     lines = _wrap(title, lettering, width - 2 * _MARGIN)
@@ -69,6 +71,11 @@ def contact_sheet(
     return np.array(sheet)
 
 
+def frames_shown(length: int) -> list[int]:
+    """Which frames of a clip a sheet shows: all, or some evenly from the first to the last."""
+    return np.linspace(0, length - 1, min(length, _MOST_FRAMES)).round().astype(int).tolist()
+
+
 def _generation(
     reference: UInt8[np.ndarray, "height width 3"],
     mask: Bool[np.ndarray, "height width"],
@@ -77,7 +84,7 @@ def _generation(
     height = _shown_height(frames)
     left = _MARGIN
     cells = []
-    (subject,) = _given(reference[None], mask[None], frames, height)
+    (subject,) = _given(reference[None], mask[None], frames, height, mask[None])
     for label, image in (("reference", _scale(reference, height)), ("subject", subject)):
         cells.append(_Cell(left, _LABEL_HEIGHT, image, label))
         left += cells[-1].pixels.shape[1] + _GAP
@@ -105,9 +112,10 @@ def _editing(
     source: UInt8[np.ndarray, "frame height width 3"],
     masks: Bool[np.ndarray, "frame height width"],
     frames: UInt8[np.ndarray, "frame frame_height frame_width 3"],
+    around: Bool[np.ndarray, "_frame height width"],
 ) -> list[_Cell]:
     height = _shown_height(frames)
-    cells, subjects = [], _given(source, masks, frames, height)
+    cells, subjects = [], _given(source, masks, frames, height, around)
     for index, frame in enumerate(frames):
         row, column = divmod(index, _COLUMNS)
         shown = (
@@ -139,9 +147,10 @@ def _given(
     masks: Bool[np.ndarray, "clip height width"],
     frames: UInt8[np.ndarray, "frame frame_height frame_width 3"],
     height: int,
+    around: Bool[np.ndarray, "_frame height width"],
 ) -> list[UInt8[np.ndarray, "{height} new_width 3"]]:
-    """The subjects as the model is given them, at the proportions of the frames."""
-    window = subject_window(masks, *frames.shape[1:3])
+    """The subjects as the model is given them, at the proportions of the frames and in the part with all masks."""
+    window = subject_window(around, *frames.shape[1:3])
     size = height, max(1, round(frames.shape[2] * height / frames.shape[1]))
     return [
         np.where(fit(mask, *size, window)[..., None], fit(picture, *size, window), np.uint8(0))

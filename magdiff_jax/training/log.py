@@ -15,7 +15,7 @@ from jaxtyping import UInt8
 from tqdm import tqdm
 
 from magdiff_jax.errors import UserError
-from magdiff_jax.media.video import write_video
+from magdiff_jax.media.writing import write_video
 from magdiff_jax.training.devices import peak_memory
 from magdiff_jax.training.metrics import Means
 from magdiff_jax.training.sinks import EventFile, MetricsFile

@@ -12,7 +12,7 @@ import tensorflow_datasets as tfds
 from magdiff_jax.data.builder import ClipBuilder
 from magdiff_jax.data.records import RecordSource
 from magdiff_jax.data.sources.davis import DavisSource
-from magdiff_jax.media.video import write_video
+from magdiff_jax.media.writing import write_video
 from tests.data import trees
 
 BUILDERS = Path(__file__).parents[2] / "data"

@@ -12,7 +12,8 @@ from magdiff_jax.data.clip import Clip
 from magdiff_jax.data.files import open_clip
 from magdiff_jax.errors import UserError
 from magdiff_jax.media.seeking import VideoReader
-from magdiff_jax.media.video import read_video, write_video
+from magdiff_jax.media.video import read_video
+from magdiff_jax.media.writing import write_video
 
 # Encoders' options for several groups of pictures in 40 frames, and what else makes seeking hard.
 B_FRAMES = {"g": "12", "bf": "2"}

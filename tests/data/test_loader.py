@@ -17,7 +17,7 @@ from magdiff_jax.data.augment import AugmentConfig
 from magdiff_jax.data.records import RecordSource
 from magdiff_jax.errors import UserError
 from magdiff_jax.media.images import centre_window, fit, subject_window
-from magdiff_jax.media.video import write_video
+from magdiff_jax.media.writing import write_video
 from magdiff_jax.tokenizer import Tokenizer
 
 CLIPS = 11

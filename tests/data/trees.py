@@ -8,7 +8,8 @@ import av
 import numpy as np
 from PIL import Image
 
-from magdiff_jax.media.video import read_video, write_video
+from magdiff_jax.media.video import read_video
+from magdiff_jax.media.writing import write_video
 
 # The first colours of the palette in DAVIS's masks.
 PALETTE = [0, 0, 0, 128, 0, 0, 0, 128, 0, 128, 128, 0, 0, 0, 128, 128, 0, 128, 0, 128, 128, 128, 128, 128, 64, 0, 0]

@@ -5,7 +5,7 @@ from PIL import Image
 from magdiff_jax.errors import UserError
 from magdiff_jax.media.images import Picture
 from magdiff_jax.media.masks import alpha_mask, read_masks, whole_frame_if_empty
-from magdiff_jax.media.video import write_video
+from magdiff_jax.media.writing import write_video
 
 
 def colour_of(number: int) -> list[int]:

@@ -8,7 +8,8 @@ import pytest
 from PIL import Image
 
 from magdiff_jax.errors import UserError
-from magdiff_jax.media.video import check_output, read_video, write_video
+from magdiff_jax.media.video import read_video
+from magdiff_jax.media.writing import check_output, write_video
 
 CUT_SHORT = {"movflags": "+faststart"}  # the index comes first, so that what is left can be read
 

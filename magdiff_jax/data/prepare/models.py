@@ -9,7 +9,6 @@ import numpy as np
 from jaxtyping import UInt8
 
 from magdiff_jax.config import ConfigError
-from magdiff_jax.data.clip import Frames
 from magdiff_jax.errors import UserError
 from magdiff_jax.extras import require
 
@@ -93,7 +92,7 @@ class LazyFrames:
         prepare: a frame → a tensor [3, height, width].
     """
 
-    def __init__(self, frames: Frames, prepare: Callable[[UInt8[np.ndarray, "_height _width 3"]], Any]):
+    def __init__(self, frames: Any, prepare: Callable[[UInt8[np.ndarray, "_height _width 3"]], Any]):
         self._frames = frames
         self._prepare = prepare
 

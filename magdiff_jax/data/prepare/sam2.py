@@ -1,5 +1,6 @@
 """SAM 2 segments what a box encloses and tracks it through a clip (Ravi et al., ICLR 2025)."""
 
+from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
@@ -8,7 +9,7 @@ from jaxtyping import Bool, UInt8
 from magdiff_jax.data.clip import Frames
 from magdiff_jax.data.prepare.models import LazyFrames, Placement, find, forget, load
 from magdiff_jax.data.prepare.stages import Box
-from magdiff_jax.errors import UserError
+from magdiff_jax.media.segment import check_box
 
 
 class Sam2Tracker:
@@ -39,13 +40,16 @@ class Sam2Tracker:
         Raises:
             UserError: the box does not lie within the frame.
         """
+        return np.stack(list(self.follow(frames, box)))
+
+    def follow(self, frames: Any, box: Box) -> Iterator[Bool[np.ndarray, "height width"]]:
+        """The same, frame by frame; `frames` are asked for by number, one after the other."""
         import torch
         from transformers import Sam2VideoInferenceSession
 
-        height, width = frames.shape[1:3]
+        height, width = frames[0].shape[:2]
+        check_box(box, height, width)
         x, y, box_width, box_height = box
-        if min(x, y) < 0 or min(box_width, box_height) < 1 or x + box_width > width or y + box_height > height:
-            raise UserError(f"box {x},{y},{box_width},{box_height} does not lie within the frame of {width}x{height}")
         device, dtype = self._place
         session: Any = Sam2VideoInferenceSession(
             video_height=height,
@@ -67,14 +71,12 @@ class Sam2Tracker:
 
         config = self._model.config
         memory = max(config.num_maskmem, config.max_object_pointers_in_encoder)
-        masks = np.zeros(frames.shape[:3], bool)
         for output in self._model.propagate_in_video_iterator(session, start_frame_idx=0):
             scores = torch.nn.functional.interpolate(
                 output.pred_masks.float(), (height, width), mode="bilinear", align_corners=False
             )
-            masks[output.frame_idx] = (scores[0, 0] > 0).cpu().numpy()
             forget(session, output.frame_idx - memory)
-        return masks
+            yield (scores[0, 0] > 0).cpu().numpy()
 
     def _prepare(self, frame: UInt8[np.ndarray, "height width 3"]) -> Any:
         return self._processor(frame, return_tensors="pt").pixel_values[0].to(*self._place)

@@ -11,7 +11,7 @@ from magdiff_jax.data.files import FileClip, open_clip
 from magdiff_jax.data.sources.captions import Row, read_rows
 from magdiff_jax.errors import UserError
 from magdiff_jax.media.readers import DEFAULT_FPS, is_picture_name
-from magdiff_jax.media.video import check_fps
+from magdiff_jax.media.writing import check_fps
 from magdiff_jax.text import printable, read_text
 
 VIDEO_SUFFIXES = (

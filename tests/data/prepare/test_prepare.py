@@ -19,7 +19,7 @@ from magdiff_jax.data.prepare.__main__ import main
 from magdiff_jax.data.prepare.store import Store
 from magdiff_jax.data.records import RecordSource
 from magdiff_jax.errors import UserError
-from magdiff_jax.media.video import write_video
+from magdiff_jax.media.writing import write_video
 from tests.data.conftest import read_frames
 
 pytest.importorskip("sentence_transformers")

@@ -13,7 +13,8 @@ from magdiff_jax.data.clip import Source
 from magdiff_jax.data.sources import open_source
 from magdiff_jax.data.sources.folder import FolderSource
 from magdiff_jax.errors import UserError
-from magdiff_jax.media.video import read_video, write_video
+from magdiff_jax.media.video import read_video
+from magdiff_jax.media.writing import write_video
 
 FULL = "« Ein Mann », he says\nin a car"
 

@@ -1,0 +1,84 @@
+"""What a video is made from, and how it becomes files."""
+
+import argparse
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+from tqdm import tqdm
+
+from magdiff_jax import commands
+from magdiff_jax.media.footage import Footage
+from magdiff_jax.media.images import write_image
+from magdiff_jax.media.sheet import contact_sheet, frames_shown
+from magdiff_jax.media.sound import Sound
+from magdiff_jax.media.writing import write_video
+
+
+class Source(NamedTuple):
+    """What a video is made from.
+
+    Attributes:
+        frames: RGB in uint8: the subject's picture to generate, [height, width, 3], or a clip to edit, [frame, …];
+            None: of the prompt alone.
+        masks: True where the subject is, of the same size; None without one.
+        fps: of the result.
+        footage: a clip to edit that is longer than the model's; `frames` are then those that a contact sheet shows.
+        finish: frames that the model has made → those of the result; None: the same.
+        sound: of the result.
+    """
+
+    frames: Any
+    masks: Any
+    fps: float
+    footage: Footage | None = None
+    finish: Callable[[Iterable[np.ndarray]], Iterable[np.ndarray]] | None = None
+    sound: Sound | None = None
+
+
+def write_clip(args: argparse.Namespace, source: Source, frames: Iterable[np.ndarray]) -> list[Path]:
+    """Write a video, enlarged as its flags say, and its contact sheet.
+
+    Args:
+        args: the flags.
+        source: what it was made from.
+        frames: that the model has made, RGB in uint8.
+
+    Returns:
+        The paths of what was written.
+    """
+    video_path, _, sheet_path = commands.outputs_of(args.out, args.sheet)
+    length = None if source.footage is None else source.footage.length
+    shown = None if length is None else set(frames_shown(length))
+    kept: list[np.ndarray] = []
+
+    def passing() -> Iterator[np.ndarray]:
+        finished = frames if source.finish is None else source.finish(frames)
+        bar = tqdm(finished, "writing", length, unit="frame", disable=length is None)
+        for number, frame in enumerate(bar):
+            if sheet_path is not None and (shown is None or number in shown):
+                kept.append(frame)
+            yield enlarged(frame, args.enlarge)
+
+    write_video(args.out, passing(), source.fps, source.sound)
+    if sheet_path is None:
+        return [video_path]
+    extent = None if source.footage is None else source.footage.extent
+    write_image(sheet_path, contact_sheet(source.frames, source.masks, np.stack(kept), args.prompt, extent))
+    return [video_path, sheet_path]
+
+
+def write_outputs(
+    args: argparse.Namespace, source: Source, frames: Iterable[np.ndarray], record: Mapping[str, Any]
+) -> None:
+    """Write the video, its record and its contact sheet, and print their paths."""
+    video, *sheet = write_clip(args, source, frames)
+    _, record_path, _ = commands.outputs_of(args.out, args.sheet)
+    commands.write_record(record_path, record)
+    print(video, record_path, *sheet, sep="\n")
+
+
+def enlarged(frame: np.ndarray, factor: int) -> np.ndarray:
+    """A frame with each pixel repeated, [factor · height, factor · width, 3]."""
+    return frame.repeat(factor, axis=0).repeat(factor, axis=1)
