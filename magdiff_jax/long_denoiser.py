@@ -91,6 +91,6 @@ def _add(total: Array, prediction: Array, frames: Int[Array, "window frame"], sh
 
 
 @partial(jax.jit, static_argnames="prediction_type")
-def _step(latents: Array, prediction: Array, step: Steps, keys: Keys, index: int, prediction_type: str) -> Array:
+def _step(latents: Array, prediction: Array, step: Steps, keys: Keys, index: Any, prediction_type: str) -> Array:
     drawn = noise.normal(keys, index, latents.shape[1:])
     return ddim_step(latents, prediction, step, drawn, prediction_type)

@@ -264,10 +264,18 @@ class MagDiff:
 
         Yields:
             RGB frames in uint8, some at a time.
+
+        Raises:
+            ConfigError: an impossible setting.
+            UserError: a size or overlap that does not fit.
         """
         _check_takes_subjects(self.unet.config)
+        if footage.length < 1:
+            raise UserError("a video with no frames")
         window = min(self.config.frames, footage.length)
         overlap = window // 2 if overlap is None else overlap
+        if not 0 <= overlap < window:
+            raise UserError(f"overlap {overlap}: must be from 0 to {window - 1}, fewer than the frames of a window")
         shape = _shape(self.config, self.vae.config.downscale, window, height, width)
         checked = Settings.from_dict(settings)
         check_seeds(seed)

@@ -33,7 +33,7 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 def change(model: Path, **flags: Any) -> None:
     given = {"model": model, "prompt": "a man in the snow", "steps": 2, **flags}
     words = [f"--{name.replace('_', '-')}={value}" for name, value in given.items() if value is not True]
-    edit.main([*words, *(f"--{name}" for name, value in given.items() if value is True)])
+    edit.main([*words, *(f"--{name.replace('_', '-')}" for name, value in given.items() if value is True)])
 
 
 def test_a_clip_edited_within_a_box_and_its_rerun(
@@ -121,3 +121,86 @@ def test_mistakes_are_told_and_leave_nothing(
 def test_where_the_subject_is_must_be_said(model_folder: Path, video: Path, folder: Path) -> None:
     with pytest.raises(UserError, match="where is the subject\\? give --masks, --subject-box or --matte"):
         change(model_folder, video=video, out="new.mp4")
+
+
+def sound(path: Path, start: float, end: float) -> np.ndarray:
+    """What is heard of a file, by FFmpeg's decoder, [sample, channel]."""
+    with av.open(str(path)) as container:
+        stream = container.streams.audio[0]
+        rate = stream.codec_context.sample_rate
+        heard = np.zeros((round((end - start) * rate), stream.codec_context.channels), np.float32)
+        for frame in container.decode(stream):
+            samples = frame.to_ndarray().T
+            first = round((frame.time - start) * rate)
+            begin, stop = max(first, 0), min(first + len(samples), len(heard))
+            if begin < stop:
+                heard[begin:stop] = samples[begin - first : stop - first]
+    return heard
+
+
+def test_a_whole_video_with_its_sound_shape_and_subject(model_folder: Path, clips: Path, folder: Path) -> None:
+    """Ten frames, in windows of four, of a film with sound."""
+    bunny = clips / "bigbuckbunny.mp4"
+    source = read_video(bunny, 10, 20, 2)
+    mask = np.zeros((720, 1280), np.uint8)
+    mask[200:600, 300:700] = 255
+    Image.fromarray(mask).save("mask.png")
+    flags: dict[str, Any] = {"video": bunny, "masks": "mask.png", "start": 20, "stride": 2}
+    change(model_folder, **flags, frames=10, fit="letterbox", keep_subject=True, out="kept.mp4", sheet=True)
+    kept = read_video("kept.mp4", 10)
+    assert kept.frames.shape == (10, 720, 1280, 3)
+    assert kept.fps == pytest.approx(25 / 2)
+    inner = np.s_[:, 220:580, 320:680]
+    assert np.abs(kept.frames[inner].astype(int) - source.frames[inner]).mean() < 3
+    assert np.abs(kept.frames[:, :, 900:].astype(int) - source.frames[:, :, 900:]).mean() > 15
+    with pytest.raises(UserError, match="has 10 frames"):
+        read_video("kept.mp4", 11)
+    expected, heard = sound(bunny, 20 / 25, 40 / 25), sound(Path("kept.mp4"), 0, 20 / 25)
+    assert np.abs(expected).max() > 0.01
+    # But for the first packet, before which the copy's decoder has heard nothing.
+    np.testing.assert_allclose(heard[2048:-2048], expected[2048:-2048], atol=1e-6)
+    record = json.loads(Path("kept.json").read_text())
+    assert (record["arguments"]["frames"], record["arguments"]["keep_subject"]) == (10, True)
+    edit.main(["--rerun", "kept.json", "--out", "again.mp4"])
+    assert Path("again.mp4").read_bytes() == Path("kept.mp4").read_bytes()
+    change(model_folder, **flags, frames=5, fit="stretch", out="stretched", fps=12)
+    assert read_video("stretched", 5).frames.shape == (5, 720, 1280, 3)
+    change(model_folder, **flags, keep_subject=True, out="part.gif")
+    assert read_video("part.gif", 4).frames.shape == (4, 720, 720, 3)
+
+
+def test_all_frames_of_requests(model_folder: Path, video: Path, folder: Path) -> None:
+    write_video("ten.mp4", read_video(video, 10).frames, 8.0)
+    lines = [
+        {"id": "all", "video": "ten.mp4", "frames": "all", "keep_subject": True},
+        {"id": "few", "video": str(video)},
+        {"id": "rest", "video": "ten.mp4", "frames": "all", "start": 3},
+        {"id": "wrong", "video": "ten.mp4", "frames": "all", "start": 12},
+    ]
+    text = "".join(json.dumps({"prompt": "a man in the snow", "subject_box": BOX, **line}) + "\n" for line in lines)
+    Path("requests.jsonl").write_text(text)
+    words = [f"--model={model_folder}", "--steps=2", "--requests=requests.jsonl", "--out=made"]
+    with pytest.raises(UserError, match="1 of 4 requests failed"):
+        edit.main(words)
+    assert [len(read_all(Path(f"made/{name}.mp4"))) for name in ("all", "few", "rest")] == [10, 4, 7]
+    assert "ten.mp4 has 10 frames" in Path("made/failed.jsonl").read_text()
+
+
+def read_all(path: Path) -> np.ndarray:
+    with av.open(str(path)) as container:
+        return np.stack([frame.to_ndarray(format="rgb24") for frame in container.decode(video=0)])
+
+
+def test_frames_without_the_subject_keep_nothing(model_folder: Path, video: Path, folder: Path) -> None:
+    frames = np.zeros((10, 144, 193, 3), np.uint8)
+    frames[:6, 20:140, 44:154] = 255
+    write_video("masks", frames, 8.0)
+    flags = {"video": video, "masks": "masks", "frames": 10}
+    with pytest.warns(UserWarning, match="no subject in frame 6, 7, 8, 9: nothing is kept there"):
+        change(model_folder, **flags, out="new", keep_subject=True)
+    write_video("masks-none", np.zeros_like(frames), 8.0)
+    with (
+        pytest.warns(UserWarning, match="no subject in any frame: the whole frames"),
+        pytest.warns(UserWarning, match="masks-none has no subject"),
+    ):
+        change(model_folder, **{**flags, "masks": "masks-none"}, out="none")

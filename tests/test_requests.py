@@ -21,7 +21,7 @@ from magdiff_jax.media.video import read_video
 from magdiff_jax.pipeline import MagDiff
 from magdiff_jax.requests import read_requests
 from tests.conftest import FLAGS
-from tests.sampling_on_a_mesh import OPTIONS, make_batch
+from tests.sampling_on_a_mesh import OPTIONS, make_batch, make_footage
 
 CAT = skimage.data.chelsea()
 # A name from before UTF-8.
@@ -136,6 +136,8 @@ def test_a_mesh_gives_what_one_device_gives(model_folder: Path, pipe: MagDiff, t
     found = np.load(tmp_path / "found.npz")
     assert np.abs(found["frames"].astype(int) - np.stack(alone)).max() <= 1
     np.testing.assert_allclose(found["latents"], np.concatenate(latents), atol=1e-4)
+    long = np.concatenate(list(pipe.edit_long("a cat", make_footage(11), seed=7, **OPTIONS)))
+    assert np.abs(found["long"].astype(int) - long).max() <= 1
     # Half of the parameters on each device, but for the biases and the scales of norms.
     assert 0.5 < found["share"] < 0.6
     assert found["complaint"] == "3 prompts: must be a multiple of 4, as the mesh shares out"
