@@ -77,10 +77,10 @@ def edit_long(
         make_windows(length, window, overlap),
         progress,
     )
-    for start in range(0, length, shards * window):
-        numbers = np.minimum(np.arange(start, start + shards * window), length - 1)
+    for first in range(0, length, shards * window):
+        numbers = np.minimum(np.arange(first, first + shards * window), length - 1)
         frames = pipe.decode(latents[0, numbers.reshape(shards, window)])
-        yield frames.reshape(-1, *frames.shape[2:])[: length - start]
+        yield frames.reshape(-1, *frames.shape[2:])[: length - first]
 
 
 def _encode(pipe: "MagDiff", footage: Footage, shape: Shape, keys: Keys, progress: bool) -> _Subjects:

@@ -32,7 +32,8 @@ def made(pipe: MagDiff, footage: Footage, **options: Any) -> np.ndarray:
 def test_every_frame_comes_out_and_every_argument_counts(pipe: MagDiff) -> None:
     footage = make_footage(11)
     frames = made(pipe, footage)
-    assert frames.shape == (11, 16, 16, 3) and frames.dtype == np.uint8
+    assert frames.shape == (11, 16, 16, 3)
+    assert frames.dtype == np.uint8
     np.testing.assert_array_equal(made(pipe, footage), frames)
     for change in ({"seed": 8}, {"overlap": 1}, {"negative_prompt": "rain"}, {"eta": 0.0}, {"noise_correlation": 2.0}):
         other = np.concatenate(list(pipe.edit_long(PROMPT, footage, **{"seed": 7, **OPTIONS, **change})))

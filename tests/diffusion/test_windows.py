@@ -15,7 +15,8 @@ def test_every_frame_is_covered_and_shared_out_whole(window: int, overlap: int, 
     assert (np.diff(frames, axis=1) == 1).all()
     assert (frames[0, 0], frames[-1, -1]) == (0, length - 1)
     steps = np.diff(frames[:, 0])
-    assert (steps >= 1).all() and (steps <= window - overlap).all()
+    assert (steps >= 1).all()
+    assert (steps <= window - overlap).all()
     assert (steps[:-1] == window - overlap).all()
     np.testing.assert_allclose(np.bincount(frames.ravel(), shares.ravel()), np.ones(length), rtol=1e-6)
     assert (shares > 0).all()
@@ -31,4 +32,5 @@ def test_a_window_fades_into_the_next_one() -> None:
 @pytest.mark.parametrize("overlap", [0, 3])
 def test_a_clip_of_one_window_is_all_its_own(overlap: int) -> None:
     frames, shares = make_windows(5, 5, overlap)
-    assert (frames == np.arange(5)).all() and (shares == 1).all()
+    assert (frames == np.arange(5)).all()
+    assert (shares == 1).all()
