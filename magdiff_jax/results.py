@@ -79,6 +79,6 @@ def write_outputs(
     print(video, record_path, *sheet, sep="\n")
 
 
-def enlarged(frame: np.ndarray, factor: int) -> np.ndarray:
-    """A frame with each pixel repeated, [factor · height, factor · width, 3]."""
-    return frame.repeat(factor, axis=0).repeat(factor, axis=1)
+def enlarged(frames: np.ndarray, factor: int) -> np.ndarray:
+    """A frame or frames with each pixel repeated, [..., factor · height, factor · width, 3]."""
+    return frames.repeat(factor, axis=-3).repeat(factor, axis=-2)
