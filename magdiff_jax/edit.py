@@ -123,14 +123,16 @@ def read(args: argparse.Namespace, shape: "Shape") -> Source:
     if args.keep_subject or args.fit != "crop":
         commands.check_size(args, *fitting.part(clip.extent).shape)
         finish = partial(_finished, clip, fitting, args.keep_subject)
+    source = Source(None, None, fps, finish=finish, sound=_sound(reader, chosen, args))
+    if is_long:
+        extent = fitting.give(clip.extent if clip.extent.any() else ~clip.extent)
+        read_all = partial(_given, clip, range(len(clip)), fitting, args.mask_feather)
+        source = source._replace(footage=Footage(len(clip), read_all, extent))
+        if not args.sheet:
+            return source
     shown = frames_shown(len(clip)) if is_long else range(len(clip))
     frames, given_masks = zip(*_given(clip, shown, fitting, args.mask_feather), strict=True)
-    source = Source(np.stack(frames), np.stack(given_masks), fps, finish=finish, sound=_sound(reader, chosen, args))
-    if not is_long:
-        return source
-    extent = fitting.give(clip.extent) if clip.extent.any() else np.ones_like(given_masks[0])
-    footage = Footage(len(clip), lambda: _given(clip, range(len(clip)), fitting, args.mask_feather), extent)
-    return source._replace(footage=footage)
+    return source._replace(frames=np.stack(frames), masks=np.stack(given_masks))
 
 
 def _chosen(reader: Reader, args: argparse.Namespace, frames: int) -> range:

@@ -206,7 +206,14 @@ def run(task: Task, arguments: list[str]) -> None:
                 videos = task.make(pipe, runs, sources, progress=False)
                 for (request, source, inputs), video in zip(batch, videos, strict=False):
                     inputs["model"] = description.fingerprint
-                    _write(request, source, video, commands.make_record(parser, request.args, inputs))
+                    try:
+                        _write(request, source, video, commands.make_record(parser, request.args, inputs))
+                    except UserError as error:
+                        # Of a long video most frames are read only now: a damaged one must not end the others.
+                        if source.footage is None:
+                            raise
+                        commands.outputs_of(request.args.out, sheet=False)[1].unlink(missing_ok=True)
+                        failures.add(request, error)
                     bar.update()
     distributed.wait_for_all("requests")
     done = len(own) - len(own & finished) - failures.count

@@ -24,7 +24,8 @@ class Source(NamedTuple):
             None: of the prompt alone.
         masks: True where the subject is, of the same size; None without one.
         fps: of the result.
-        footage: a clip to edit that is longer than the model's; `frames` are then those that a contact sheet shows.
+        footage: a clip to edit that is longer than the model's; `frames` are then those that a contact sheet shows,
+            None without one.
         finish: frames that the model has made → those of the result; None: the same.
         sound: of the result.
     """

@@ -171,19 +171,27 @@ def test_a_whole_video_with_its_sound_shape_and_subject(model_folder: Path, clip
 
 def test_all_frames_of_requests(model_folder: Path, video: Path, folder: Path) -> None:
     write_video("ten.mp4", read_video(video, 10).frames, 8.0)
+    write_video("damaged", read_video(video, 20).frames, 8.0)
+    Path("damaged/0002.png").write_bytes(Path("damaged/0002.png").read_bytes()[:2000])
+    Image.fromarray(np.full((144, 193), 255, np.uint8)).save("white.png")
     lines = [
+        {"id": "damaged", "video": "damaged", "frames": "all", "masks": "white.png"},
         {"id": "all", "video": "ten.mp4", "frames": "all", "keep_subject": True},
         {"id": "few", "video": str(video)},
         {"id": "rest", "video": "ten.mp4", "frames": "all", "start": 3},
         {"id": "wrong", "video": "ten.mp4", "frames": "all", "start": 12},
     ]
-    text = "".join(json.dumps({"prompt": "a man in the snow", "subject_box": BOX, **line}) + "\n" for line in lines)
+    lines = [line if "masks" in line else {**line, "subject_box": BOX} for line in lines]
+    text = "".join(json.dumps({"prompt": "a man in the snow", **line}) + "\n" for line in lines)
     Path("requests.jsonl").write_text(text)
     words = [f"--model={model_folder}", "--steps=2", "--requests=requests.jsonl", "--out=made"]
-    with pytest.raises(UserError, match="1 of 4 requests failed"):
+    with pytest.raises(UserError, match="2 of 5 requests failed"):
         edit.main(words)
     assert [len(read_all(Path(f"made/{name}.mp4"))) for name in ("all", "few", "rest")] == [10, 4, 7]
-    assert "ten.mp4 has 10 frames" in Path("made/failed.jsonl").read_text()
+    failed = Path("made/failed.jsonl").read_text()
+    assert "ten.mp4 has 10 frames" in failed
+    assert "0002.png cannot be read as a picture" in failed
+    assert not list(Path("made").glob("damaged*"))
 
 
 def read_all(path: Path) -> np.ndarray:

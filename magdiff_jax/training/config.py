@@ -28,7 +28,7 @@ class StartConfig(Config):
         folder: a MagDiff folder (`tools/convert_torch_weights.py`, or an earlier run's); empty: nothing to start from.
         networks: configurations of components that are not the folder's own: they start fresh, and take over what the
             folder's component of this name has in the same shape. `conv_in` is widened by zeros, so that a
-            text-to-video model starts as MagDiff (REFERENCE: as the authors' does).
+            text-to-video model starts as MagDiff (as the authors' does).
         tokenizer: a tokenizer's folder, where `folder` has none; "captions": learnt from the captions of the data.
     """
 
