@@ -1,4 +1,4 @@
-"""Clips read from videos, animations and folders of pictures."""
+"""Clips read from videos, animations and folders of pictures, and written."""
 
 import warnings
 from collections.abc import Iterator, Sequence
@@ -12,6 +12,10 @@ from magdiff_jax.errors import UserError, refusals_told
 from magdiff_jax.media.images import Picture
 from magdiff_jax.media.readers import Reader, open_reader
 from magdiff_jax.media.seeking import VideoReader
+from magdiff_jax.media.writing import write_video
+
+# Whoever reads clips and writes them has both from here.
+__all__ = ["Clip", "choose", "open_clip", "pictures_in_order", "read_pictures", "read_video", "write_video"]
 
 
 @dataclass(frozen=True)

@@ -9,7 +9,7 @@ from magdiff_jax.errors import UserError
 from magdiff_jax.media.masks import read_masks
 from magdiff_jax.media.pairing import pair
 from magdiff_jax.media.readers import open_reader
-from magdiff_jax.media.writing import write_video
+from magdiff_jax.media.video import write_video
 
 
 @pytest.fixture
