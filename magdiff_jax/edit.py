@@ -30,7 +30,7 @@ from magdiff_jax.media.sound import Sound, has_sound
 from magdiff_jax.media.video import choose, open_clip, pictures_in_order
 from magdiff_jax.media.writing import check_fps
 from magdiff_jax.requests import Task
-from magdiff_jax.results import Source, write_outputs
+from magdiff_jax.results import Shown, Source, write_outputs
 
 if TYPE_CHECKING:
     from magdiff_jax.conditioning import Shape
@@ -124,14 +124,14 @@ def read(args: argparse.Namespace, shape: "Shape") -> Source:
         commands.check_size(args, *fitting.part(clip.extent).shape)
         finish = partial(_finished, clip, fitting, args.keep_subject)
     source = Source(None, None, fps, finish=finish, sound=_sound(reader, chosen, args))
+    if args.sheet:
+        shown = frames_shown(len(clip)) if is_long else range(len(clip))
+        source = source._replace(shown=_shown(clip, shown, fitting))
     if is_long:
         extent = fitting.give(clip.extent if clip.extent.any() else ~clip.extent)
         read_all = partial(_given, clip, range(len(clip)), fitting, args.mask_feather)
-        source = source._replace(footage=Footage(len(clip), read_all, extent))
-        if not args.sheet:
-            return source
-    shown = frames_shown(len(clip)) if is_long else range(len(clip))
-    frames, given_masks = zip(*_given(clip, shown, fitting, args.mask_feather), strict=True)
+        return source._replace(footage=Footage(len(clip), read_all, extent))
+    frames, given_masks = zip(*_given(clip, range(len(clip)), fitting, args.mask_feather), strict=True)
     return source._replace(frames=np.stack(frames), masks=np.stack(given_masks))
 
 
@@ -162,6 +162,13 @@ def _given(
         if not mask.any():
             frame, mask = np.full_like(frame, BLACK) if clip.extent.any() else frame, np.ones_like(mask)
         yield fitting.give(feather_frames(frame, mask, feather)), fitting.give(mask)
+
+
+def _shown(clip: MaskedClip, numbers: Sequence[int], fitting: Fitting) -> Shown:
+    whole = not clip.extent.any()
+    pairs = [(fitting.give(frame), fitting.give(mask | whole)) for frame, mask in clip.pairs(numbers)]
+    frames, masks = zip(*pairs, strict=True)
+    return Shown(np.stack(frames), np.stack(masks), numbers, fitting.give(clip.extent | whole))
 
 
 def _finished(

@@ -1,7 +1,7 @@
 """What a video is made from, and how it becomes files."""
 
 import argparse
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -11,9 +11,25 @@ from tqdm import tqdm
 from magdiff_jax import commands
 from magdiff_jax.media.footage import Footage
 from magdiff_jax.media.images import write_image
-from magdiff_jax.media.sheet import contact_sheet, frames_shown
+from magdiff_jax.media.sheet import contact_sheet
 from magdiff_jax.media.sound import Sound
 from magdiff_jax.media.writing import write_video
+
+
+class Shown(NamedTuple):
+    """Some frames of a clip to edit as they are in it, where the model may be given black ones.
+
+    Attributes:
+        frames: RGB in uint8, [frame, height, width, 3].
+        masks: True where the subject is, of the same size.
+        numbers: of the frames in the clip.
+        extent: True where the subject is in any frame of the clip, [height, width].
+    """
+
+    frames: np.ndarray
+    masks: np.ndarray
+    numbers: Sequence[int]
+    extent: np.ndarray
 
 
 class Source(NamedTuple):
@@ -24,10 +40,10 @@ class Source(NamedTuple):
             None: of the prompt alone.
         masks: True where the subject is, of the same size; None without one.
         fps: of the result.
-        footage: a clip to edit that is longer than the model's; `frames` are then those that a contact sheet shows,
-            None without one.
+        footage: a clip to edit that is longer than the model's; `frames` and `masks` are then None.
         finish: frames that the model has made → those of the result; None: the same.
         sound: of the result.
+        shown: what a contact sheet shows of a clip to edit.
     """
 
     frames: Any
@@ -36,6 +52,7 @@ class Source(NamedTuple):
     footage: Footage | None = None
     finish: Callable[[Iterable[np.ndarray]], Iterable[np.ndarray]] | None = None
     sound: Sound | None = None
+    shown: Shown | None = None
 
 
 def write_clip(args: argparse.Namespace, source: Source, frames: Iterable[np.ndarray]) -> list[Path]:
@@ -51,7 +68,7 @@ def write_clip(args: argparse.Namespace, source: Source, frames: Iterable[np.nda
     """
     video_path, _, sheet_path = commands.outputs_of(args.out, args.sheet)
     length = None if source.footage is None else source.footage.length
-    shown = None if length is None else set(frames_shown(length))
+    shown = None if source.shown is None else set(source.shown.numbers)
     kept: list[np.ndarray] = []
 
     def passing() -> Iterator[np.ndarray]:
@@ -65,8 +82,9 @@ def write_clip(args: argparse.Namespace, source: Source, frames: Iterable[np.nda
     write_video(args.out, passing(), source.fps, source.sound)
     if sheet_path is None:
         return [video_path]
-    extent = None if source.footage is None else source.footage.extent
-    write_image(sheet_path, contact_sheet(source.frames, source.masks, np.stack(kept), args.prompt, extent))
+    given = source[:2] if source.shown is None else source.shown[:2]
+    more = () if source.shown is None else source.shown[2:]
+    write_image(sheet_path, contact_sheet(*given, np.stack(kept), args.prompt, *more))
     return [video_path, sheet_path]
 
 

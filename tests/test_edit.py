@@ -10,6 +10,7 @@ import pytest
 from PIL import Image
 
 from magdiff_jax import UserError, edit
+from magdiff_jax.conditioning import Shape
 from magdiff_jax.media.masks import masks_in_order
 from magdiff_jax.media.video import open_clip, read_video
 from magdiff_jax.media.writing import write_video
@@ -206,6 +207,16 @@ def test_frames_without_the_subject_keep_nothing(model_folder: Path, video: Path
     flags = {"video": video, "masks": "masks", "frames": 10}
     with pytest.warns(UserWarning, match="no subject in frame 6, 7, 8, 9: nothing is kept there"):
         change(model_folder, **flags, out="new", keep_subject=True)
+    words = [f"--{name}={value}" for name, value in flags.items()]
+    args = edit.make_parser().parse_args([*words, "--prompt=a man", "--out=new", "--sheet"])
+    with pytest.warns(UserWarning, match="nothing is kept there"):
+        source = edit.read(args, Shape(4, 32, 32))
+    assert source.footage is not None
+    assert source.shown is not None
+    black = np.stack([frame for frame, _ in source.footage.read()])[6:]
+    assert not black.any()
+    np.testing.assert_array_equal(source.shown.frames[6:], read_video(video, 4, 6).frames)
+    assert not source.shown.masks[6:].any()
     write_video("masks-none", np.zeros_like(frames), 8.0)
     with (
         pytest.warns(UserWarning, match="no subject in any frame: the whole frames"),

@@ -52,6 +52,11 @@ class Clip(Protocol):
     """A video with its subject. Frames are decoded when asked for, and no others."""
 
     @property
+    def id(self) -> str:
+        """That of its `info`, known without opening it."""
+        ...
+
+    @property
     def info(self) -> ClipInfo:
         """What is known without decoding."""
         ...
@@ -94,6 +99,10 @@ class DecodedClip:
     info: ClipInfo
     all_frames: Frames
     all_masks: Masks | None
+
+    @property
+    def id(self) -> str:
+        return self.info.id
 
     def frames(self, indices: Sequence[int]) -> Frames:
         return self.all_frames[list(indices)]

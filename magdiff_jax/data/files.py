@@ -14,6 +14,7 @@ from magdiff_jax.media.images import Picture
 from magdiff_jax.media.masks import MaskReader
 from magdiff_jax.media.pairing import pair
 from magdiff_jax.media.readers import DEFAULT_FPS, Reader, open_reader
+from magdiff_jax.text import read_text
 
 
 def open_clip(
@@ -22,6 +23,7 @@ def open_clip(
     id: str,
     source: str,
     caption: str = "",
+    caption_file: Path | None = None,
     augmented_caption: str | None = None,
     label: str = "",
     category: str = "other",
@@ -37,6 +39,7 @@ def open_clip(
         id: see `ClipInfo`, as are all others that are not described here.
         source: see there.
         caption: see there.
+        caption_file: text file with the caption instead, which is read when the clip is touched.
         augmented_caption: None for the caption.
         label: see there.
         category: see there.
@@ -54,7 +57,7 @@ def open_clip(
         "category": category,
         "provenance": dict(provenance or {}),
     }
-    return FileClip(Path(path), known, masks, fps)
+    return FileClip(path, known, masks, fps, caption_file)
 
 
 @dataclass(frozen=True)
@@ -72,12 +75,19 @@ class FileClip:
         known: the fields of `ClipInfo` that do not come from the file.
         mask_path: of the masks, or None.
         still_fps: frames per second where the file has no rate.
+        caption_file: of the caption, or None.
     """
 
     path: Path
     known: Mapping[str, Any]
     mask_path: Path | None
     still_fps: float
+    caption_file: Path | None = None
+
+    @property
+    def id(self) -> str:
+        """See `clip.Clip`."""
+        return self.known["id"]
 
     @cached_property
     def info(self) -> ClipInfo:
@@ -87,8 +97,11 @@ class FileClip:
             UserError: the file is missing, empty, damaged, cut short to nothing, without pictures, or over
                 `media.images.MAX_PIXELS` a frame.
         """
+        known = dict(self.known)
+        if self.caption_file is not None:
+            known["caption"] = known["augmented_caption"] = read_text(self.caption_file).strip()
         (height, width), (fps, shown) = self._video.size, self._steps
-        return ClipInfo(length=len(shown), height=height, width=width, fps=fps, **self.known)
+        return ClipInfo(length=len(shown), height=height, width=width, fps=fps, **known)
 
     def frames(self, indices: Sequence[int]) -> Frames:
         """See `clip.Clip`.

@@ -80,6 +80,10 @@ class RecordClip:
         if lacking := sorted(_FIELDS - set(self._values)):
             raise UserError(f"a record lacks {', '.join(lacking)}: it is none of clips, or of another version")
 
+    @property
+    def id(self) -> str:
+        return self._text("id")
+
     @cached_property
     def info(self) -> ClipInfo:
         values = self._values

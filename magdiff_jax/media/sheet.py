@@ -1,6 +1,7 @@
 """Contact sheets: one picture that shows people what went in and what came out."""
 
 from bisect import bisect_left
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -36,6 +37,7 @@ def contact_sheet(
     masks: Bool[np.ndarray, "*clip height width"] | None,
     frames: UInt8[np.ndarray, "frame frame_height frame_width 3"],
     title: str = "",
+    numbers: Sequence[int] | None = None,
     extent: Bool[np.ndarray, "height width"] | None = None,
 ) -> UInt8[np.ndarray, "sheet_height sheet_width 3"]:
     """Draws inputs and results on one sheet, under `title` (cut after two lines; see `Lettering` for its scripts).
@@ -44,14 +46,21 @@ def contact_sheet(
     frames; without a subject (None) the frames alone. Editing (a clip): the source frames with the
     outline of their masks, the subjects cut out, and the frames below each other. Lines break after
     8 frames. Subjects are shown as the model is given them: in the part of the picture that has the
-    frames' proportions, which follows from `extent` where the clip shown is a part of a longer one.
+    frames' proportions. Where some frames of a longer clip are shown, `numbers` are theirs in it, and
+    `extent` is where its subject is in any frame.
     """
     if reference is None or masks is None:
         cells = _frames(frames, _MARGIN)
     elif reference.ndim == 3:
         cells = _generation(reference, masks, frames)
     else:
-        cells = _editing(reference, masks, frames, masks if extent is None else extent[None])
+        cells = _editing(
+            reference,
+            masks,
+            frames,
+            range(len(frames)) if numbers is None else numbers,
+            masks if extent is None else extent[None],
+        )
     width = max(cell.left + cell.pixels.shape[1] for cell in cells) + _MARGIN
     lettering = Lettering(_TITLE_SIZE)
     lines = _wrap(title, lettering, width - 2 * _MARGIN)
@@ -112,6 +121,7 @@ def _editing(
     source: UInt8[np.ndarray, "frame height width 3"],
     masks: Bool[np.ndarray, "frame height width"],
     frames: UInt8[np.ndarray, "frame frame_height frame_width 3"],
+    numbers: Sequence[int],
     around: Bool[np.ndarray, "_frame height width"],
 ) -> list[_Cell]:
     height = _shown_height(frames)
@@ -127,7 +137,7 @@ def _editing(
         group_height = len(shown) * (height + _GAP + _LABEL_HEIGHT) + _GROUP_GAP
         for line, (label, pixels) in enumerate(shown):
             top = row * group_height + line * (height + _GAP + _LABEL_HEIGHT) + _LABEL_HEIGHT
-            cells.append(_Cell(_MARGIN + column * column_width, top, pixels, f"{label} {index}"))
+            cells.append(_Cell(_MARGIN + column * column_width, top, pixels, f"{label} {numbers[index]}"))
     return cells
 
 

@@ -60,6 +60,18 @@ def test_editing_shows_source_subject_and_result(carphone):
         assert count(sheet, source[index]) == 0
 
 
+def test_a_frame_without_the_subject_is_shown_as_it_is(carphone):
+    masks = np.zeros((2, 144, 176), bool)
+    masks[0, 30:120, 50:130] = True
+    result = 255 - carphone[:2]
+    sheet = contact_sheet(carphone[:2], masks, result, "a man made of light", [3, 7], masks[0])
+    assert count(sheet, carphone[1]) == 1
+    black = (sheet == 0).all(axis=-1).sum()
+    assert black >= 2 * 144 * 176 - 90 * 80, "around the one subject, and where there is none"
+    as_first = contact_sheet(carphone[:2], masks, result, "a man made of light", [0, 1], masks[0])
+    assert (sheet != as_first).any(), "frames have their own numbers"
+
+
 def test_whole_frame_mask_still_has_an_outline(carphone):
     sheet = contact_sheet(carphone[:1], np.ones((1, 144, 176), bool), carphone[1:2])
     assert count(sheet, carphone[0]) == 1, "only the subject cut-out, not the outlined source"

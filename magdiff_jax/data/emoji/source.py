@@ -132,6 +132,10 @@ class EmojiClip:
         self._source, self._index, self._drawings = source, index, drawings
         self._layers: dict[int, Layer] = {}
 
+    @property
+    def id(self) -> str:
+        return _id(self._source.split, self._source.seed, self._index)
+
     @cached_property
     def sample(self) -> Sample:
         """What the clip follows from."""
@@ -142,7 +146,7 @@ class EmojiClip:
         source, (subject, path, background, _, phrasing) = self._source, self.sample
         text = caption(subject.label, path, background, phrasing)
         return ClipInfo(
-            id=_id(source.split, source.seed, self._index),
+            id=self.id,
             source=SOURCE,
             length=source.frames,
             height=source.height,

@@ -2,7 +2,7 @@
 
 import os
 import unicodedata
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from functools import cached_property, lru_cache
 from pathlib import Path, PurePosixPath
 from typing import Any, NamedTuple
@@ -12,7 +12,8 @@ from magdiff_jax.data.sources.captions import Row, read_rows
 from magdiff_jax.errors import UserError
 from magdiff_jax.media.readers import DEFAULT_FPS, is_picture_name
 from magdiff_jax.media.writing import check_fps
-from magdiff_jax.text import printable, read_text
+from magdiff_jax.places import is_remote, place, walk
+from magdiff_jax.text import printable
 
 VIDEO_SUFFIXES = (
     ".mp4",
@@ -29,13 +30,18 @@ VIDEO_SUFFIXES = (
     ".ogv",
     ".gif",
 )
+_MASK_SUFFIXES = (".png", ".webp", ".jpg")
 # Clips, of which each remembers the times of its frames: a few kilobytes.
 _KEPT = 4096
 
 
 class _Entry(NamedTuple):
+    """A video as its folder's list has it; `name` and the others are paths within their folders."""
+
     id: str
-    path: Path
+    name: str
+    caption_file: str | None
+    masks: str | None
     row: Row | None
 
 
@@ -71,24 +77,32 @@ class FolderSource:
         check_fps(fps)
         self._name, self._fps = name, fps
         # Flags can say "", but not None.
-        self._captions = Path(captions) if captions else None
-        self._masks = Path(masks) if masks else None
-        for needed in (Path(folder), self._masks):
+        self._captions = place(captions) if captions else None
+        self._masks = place(masks) if masks else None
+        self._folder = place(folder)
+        for needed in (self._folder, self._masks):
             if needed is not None and not needed.is_dir():
                 raise UserError(f"{needed} is no folder: check the path")
-        videos = _by_id(Path(folder), self._masks)
-        rows = {} if self._captions is None else _rows_by_id(self._captions, Path(folder), videos)
-        self._entries = [_Entry(id, path, rows.get(id)) for id, path in sorted(videos.items())]
+        texts: set[str] = set()
+        videos = _by_id(self._folder, _list(self._folder, self._masks, texts))
+        rows = {} if self._captions is None else _rows_by_id(self._captions, self._folder, videos)
+        mask_names = {} if self._masks is None else _list_masks(self._masks, set(videos))
+        self._entries = [
+            _Entry(
+                id,
+                name,
+                f"{id}.txt" if self._captions is None and f"{id}.txt" in texts else None,
+                mask_names.get(id),
+                rows.get(id),
+            )
+            for id, name in sorted(videos.items())
+        ]
 
     def __len__(self) -> int:
         return len(self._entries)
 
     def __getitem__(self, index: int) -> FileClip:
         return self._clips(index)
-
-    def id(self, index: int) -> str:
-        """A clip's id, which is known without opening it."""
-        return printable(self._entries[index].id)
 
     def __getstate__(self) -> dict[str, Any]:
         return {name: value for name, value in vars(self).items() if name != "_clips"}
@@ -99,66 +113,97 @@ class FolderSource:
         return lru_cache(_KEPT)(self._open)
 
     def _open(self, index: int) -> FileClip:
-        entry = self._entries[index]
-        caption, provenance = self._caption(entry)
-        masks = None if self._masks is None else _find_masks(self._masks, entry.id)
-        if masks is not None and self._masks is not None:
-            provenance["masks"] = {"from": str(masks.relative_to(self._masks.parent))}
+        entry, provenance = self._entries[index], dict[str, Any]()
+        row, caption_file, masks = entry.row, None, None
+        if row is not None and self._captions is not None:
+            provenance["caption"] = {"from": self._captions.name}
+            if row.box is not None:
+                provenance["box"] = list(row.box)
+        if entry.caption_file is not None:
+            caption_file = self._folder / entry.caption_file
+            provenance["caption"] = {"from": caption_file.name}
+        if entry.masks is not None and self._masks is not None:
+            masks = self._masks / entry.masks
+            provenance["masks"] = {"from": f"{self._masks.name}/{entry.masks}"}
         return open_clip(
-            entry.path,
-            id=self.id(index),
+            self._folder / entry.name,
+            id=printable(entry.id),
             source=self._name,
-            caption=caption,
-            label=entry.row.label if entry.row else "",
-            category=entry.row.category if entry.row else "other",
+            caption=row.caption if row else "",
+            caption_file=caption_file,
+            label=row.label if row else "",
+            category=row.category if row else "other",
             provenance=provenance,
             masks=masks,
             fps=self._fps,
         )
 
-    def _caption(self, entry: _Entry) -> tuple[str, dict[str, Any]]:
-        if entry.row is not None and self._captions is not None:
-            box = {} if entry.row.box is None else {"box": list(entry.row.box)}
-            return entry.row.caption, {"caption": {"from": self._captions.name}, **box}
-        text = entry.path.parent / f"{PurePosixPath(entry.id).name}.txt"
-        if self._captions is not None or not os.path.isfile(text):
-            return "", {}
-        return read_text(text).strip(), {"caption": {"from": text.name}}
+
+def _list(folder: Any, masks: Any, texts: set[str]) -> Iterator[tuple[str, str]]:
+    """The id and the name of each video of a folder, but of those in the folder `masks`; adds to `texts` what may be
+    captions. Names are texts within the folder, and no paths: there may be very many.
+    """
+    for here, folders, files in walk(folder):
+        folders[:] = [name for name in folders if name[0] != "." and not (masks and _same(folder / here / name, masks))]
+        names = [name for name in files if name[0] != "."]
+        below = f"{here}/" if here else ""
+        found = [name for name in names if _suffix(name) in VIDEO_SUFFIXES]
+        texts.update(below + name for name in names if _suffix(name) == ".txt")
+        yield from ((below + _stem(name), below + name) for name in found)
+        if here and not found and any(is_picture_name(name) for name in names):
+            yield here, here
 
 
-def _by_id(folder: Path, masks: Path | None) -> dict[str, Path]:
-    videos: dict[str, Path] = {}
-    for path in _walk(folder, masks):
-        within = path.relative_to(folder)
-        id = (within if path.is_dir() else within.with_suffix("")).as_posix()
+def _list_masks(folder: Any, ids: set[str]) -> dict[str, str]:
+    """The name within the folder of each video's masks. A folder comes before a video, and a video before a picture."""
+    above = {parent for id in ids if "/" in id for parent in _parents(id)}
+    order = {suffix: rank for rank, suffix in enumerate((*VIDEO_SUFFIXES, *_MASK_SUFFIXES))}
+    found: dict[str, tuple[int, str]] = {}
+    for here, folders, files in walk(folder):
+        below = f"{here}/" if here else ""
+        named = [(-1, below + name, below + name) for name in folders]
+        named += [(order[_suffix(name)], below + _stem(name), below + name) for name in files if _suffix(name) in order]
+        for rank, id, name in named:
+            if id in ids and rank < found.get(id, (len(order), ""))[0]:
+                found[id] = rank, name
+        # Of what lies in a folder of masks, nothing is asked here.
+        folders[:] = [name for name in folders if below + name not in ids or below + name in above]
+    return {id: name for id, (_, name) in found.items()}
+
+
+def _parents(id: str) -> Iterator[str]:
+    while "/" in id:
+        id = id.rpartition("/")[0]
+        yield id
+
+
+def _suffix(name: str) -> str:
+    return os.path.splitext(name)[1].lower()
+
+
+def _stem(name: str) -> str:
+    return os.path.splitext(name)[0]
+
+
+def _same(one: Any, other: Any) -> bool:
+    return one == other if is_remote(one) else one.resolve() == other.resolve()
+
+
+def _by_id(folder: Any, listed: Iterable[tuple[str, str]]) -> dict[str, str]:
+    videos: dict[str, str] = {}
+    for id, name in listed:
         if id in videos:
-            raise UserError(f"{folder}: {videos[id].name} and {path.name} both have the id {id}: rename one")
-        videos[id] = path
+            raise UserError(f"{folder}: {videos[id]} and {name} both have the id {id}: rename one")
+        videos[id] = name
     if not videos:
         raise UserError(f"{folder} holds no videos ({', '.join(VIDEO_SUFFIXES)}) and no folders of pictures")
     return videos
 
 
-def _walk(folder: Path, masks: Path | None) -> Iterator[Path]:
-    def fail(error: OSError) -> None:
-        raise UserError(f"{error.filename}: {error.strerror}; check the folder") from error
-
-    for parent, folders, files in os.walk(folder, onerror=fail):
-        here = Path(parent)
-        folders[:] = [
-            name for name in folders if name[0] != "." and not (masks and (here / name).resolve() == masks.resolve())
-        ]
-        names = [name for name in files if name[0] != "."]
-        videos = [here / name for name in names if Path(name).suffix.lower() in VIDEO_SUFFIXES]
-        yield from videos
-        if not videos and here != folder and any(is_picture_name(name) for name in names):
-            yield here
-
-
-def _rows_by_id(captions: Path, folder: Path, videos: dict[str, Path]) -> dict[str, Row]:
+def _rows_by_id(captions: Any, folder: Any, videos: dict[str, str]) -> dict[str, Row]:
     ids: dict[str, str] = {}
-    for id, path in videos.items():
-        ids[_normal(id)] = ids[_normal(path.relative_to(folder).as_posix())] = id
+    for id, listed in videos.items():
+        ids[_normal(id)] = ids[_normal(listed)] = id
     rows: dict[str, Row] = {}
     for row in read_rows(captions):
         where, name = f"{captions} line {row.line}", PurePosixPath(row.video)
@@ -176,13 +221,3 @@ def _rows_by_id(captions: Path, folder: Path, videos: dict[str, Path]) -> dict[s
 def _normal(name: str) -> str:
     """An accent may be a character of its own in a name, as macOS writes it, or not."""
     return unicodedata.normalize("NFC", name)
-
-
-def _find_masks(masks: Path, id: str) -> Path | None:
-    # With such a suffix a name may be longer than the system takes: then it is not there, and no error.
-    if os.path.isdir(masks / id):
-        return masks / id
-    for suffix in (*VIDEO_SUFFIXES, ".png", ".webp", ".jpg"):
-        if os.path.isfile(masks / f"{id}{suffix}"):
-            return masks / f"{id}{suffix}"
-    return None

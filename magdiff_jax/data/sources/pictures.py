@@ -39,6 +39,11 @@ class PictureClip:
     selected: tuple[int, ...] | None = None
     object_id: int | None = None
 
+    @property
+    def id(self) -> str:
+        """See `clip.Clip`."""
+        return self.known["id"]
+
     @cached_property
     def info(self) -> ClipInfo:
         """What is known without decoding.

@@ -75,7 +75,7 @@ def test_text_beside_a_video_is_its_caption(videos):
     assert (source[2].info.caption, source[2].info.provenance) == ("", {})
     assert source[4].info.caption == "a man"
     with pytest.raises(UserError, match=r"a\.v2\.txt is no UTF-8 text"):
-        source[0]
+        _ = source[0].info
 
 
 @pytest.mark.parametrize(("name", "split"), [("weightless", "train"), ("paper", "train"), ("evaluation", "test")])
