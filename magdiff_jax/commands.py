@@ -20,7 +20,7 @@ from typing import Any, NoReturn
 from magdiff_jax import __version__, runtime
 from magdiff_jax.config import COMPUTE_DTYPES, ConfigError
 from magdiff_jax.diffusion.settings import Settings, check_seeds
-from magdiff_jax.errors import UserError, refusal, refusals_told
+from magdiff_jax.errors import Stopped, UserError, refusal, refusals_told
 from magdiff_jax.media.writing import check_frame_size, check_output, names_folder
 from magdiff_jax.replacing import check_writable, replacing
 from magdiff_jax.shipped import MINIATURE
@@ -36,7 +36,7 @@ _LONG = {"num_clips", "overlap_frames", "noise_recycle", "denoise_guidance"}
 
 
 def run(main: Callable[[list[str]], None]) -> None:
-    """Run a command: a user's mistake becomes one line and exit status 2, a warning one line."""
+    """Run a command: a user's mistake becomes one line and exit status 2, what stopped it one and 1, a warning one."""
     # Orbax logs its inner workings as warnings, and on a full disk each array that cannot be written, by asyncio too:
     # hundreds of lines before the one that a command says. transformers logs the lack of PyTorch, which is not needed.
     for name in ("absl", "asyncio"):
@@ -49,9 +49,9 @@ def run(main: Callable[[list[str]], None]) -> None:
     try:
         with refusals_told():
             main(sys.argv[1:])
-    except (UserError, ConfigError) as error:
+    except (UserError, ConfigError, Stopped) as error:
         print("error:", " ".join(str(error).splitlines()), file=sys.stderr)
-        sys.exit(2)
+        sys.exit(1 if isinstance(error, Stopped) else 2)
     except KeyboardInterrupt:
         sys.exit(130)
 

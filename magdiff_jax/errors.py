@@ -1,4 +1,4 @@
-"""The one kind of error that is the user's to mend."""
+"""The errors that are told in one line: what the user can mend, and what stopped a run."""
 
 import errno
 import os
@@ -11,6 +11,13 @@ class UserError(Exception):
 
     Its text is one line that says what was wrong and what to do. Commands print that line to
     stderr and exit with status 2; every other exception is a fault of the program.
+    """
+
+
+class Stopped(Exception):
+    """What ended a run and is no mistake of the user's: a machine that fails, too many errors.
+
+    Its text is one line that says why and what is kept. Commands print that line to stderr and exit with status 1.
     """
 
 

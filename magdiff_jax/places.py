@@ -87,6 +87,17 @@ def fetch(path: Any, here: Path) -> None:
         shutil.copyfileobj(source, target, 1 << 24)
 
 
+def remove_tree(path: Any) -> None:
+    """Remove a file, or a folder with all that is in it; nothing where there is none. Links are not followed."""
+    if is_remote(path):
+        if path.exists():
+            path.rmtree() if path.is_dir() else path.unlink()
+    elif path.is_dir() and not path.is_symlink():
+        shutil.rmtree(path)
+    else:
+        path.unlink(missing_ok=True)
+
+
 def walk(folder: Any) -> Iterator[tuple[str, list[str], list[str]]]:
     """Every folder below one, itself first: its path within it ("" for itself), the names of its folders, of its files.
 

@@ -82,9 +82,12 @@ def write_clip(args: argparse.Namespace, source: Source, frames: Iterable[np.nda
     write_video(args.out, passing(), source.fps, source.sound)
     if sheet_path is None:
         return [video_path]
-    given = source[:2] if source.shown is None else source.shown[:2]
-    more = () if source.shown is None else source.shown[2:]
-    write_image(sheet_path, contact_sheet(*given, np.stack(kept), args.prompt, *more))
+    made, shown_of = np.stack(kept), source.shown
+    if shown_of is None:
+        sheet = contact_sheet(source.frames, source.masks, made, args.prompt)
+    else:
+        sheet = contact_sheet(shown_of.frames, shown_of.masks, made, args.prompt, shown_of.numbers, shown_of.extent)
+    write_image(sheet_path, sheet)
     return [video_path, sheet_path]
 
 

@@ -21,7 +21,7 @@ def read_text(path: Path) -> str:
     try:
         return path.read_text(encoding="utf-8-sig")
     except OSError as error:
-        raise UserError(f"{path}: {refusal(error)}") from None
+        raise UserError(f"{path}: {refusal(error)}") from error
     except UnicodeDecodeError as error:
         raise UserError(f"{path} is no UTF-8 text (byte {error.start}): save it as UTF-8") from None
 

@@ -8,9 +8,12 @@ from typing import Any, ClassVar
 
 import numpy as np
 import tensorflow_datasets as tfds
+from tqdm import tqdm
 
 from magdiff_jax.data.clip import CATEGORIES, Source
 from magdiff_jax.data.records import encode
+from magdiff_jax.data.shards import split_info, write_split
+from magdiff_jax.errors import UserError
 
 
 def features() -> tfds.features.FeaturesDict:
@@ -67,12 +70,30 @@ class ClipBuilder(tfds.core.GeneratorBasedBuilder, skip_registration=True):  # t
             license=self.LICENSE,
         )
 
-    def _split_generators(self, dl_manager: tfds.download.DownloadManager) -> dict[str, Iterator]:
-        # `manual_dir` is asked for only where something is downloaded by hand: TFDS insists that it is there.
+    def _generate_splits(self, dl_manager: Any, download_config: Any) -> list[Any]:
+        """Each split's records, written one after the other. TFDS's own writer would shuffle them (`data.shards`)."""
         manual = Path(dl_manager.manual_dir) if self.MANUAL_DOWNLOAD_INSTRUCTIONS else Path()
-        return {split: self._generate_examples(source) for split, source in self.sources(manual).items()}
+        most = download_config.max_examples_per_split
+        return [self._write(split, source, most) for split, source in self.sources(manual).items()]
 
-    def _generate_examples(self, source: Source) -> Iterator[tuple[str, dict[str, Any]]]:
-        for index in range(len(source)):
-            example = encode(source[index])
-            yield example["id"], example
+    def _write(self, split: str, source: Source, most: int | None) -> Any:
+        template, schema, ids = self._get_filename_template(split_name=split), self.info.features, set[str]()
+
+        def records() -> Iterator[bytes]:
+            for index in tqdm(range(len(source))[:most], split, unit=" clips", disable=None):
+                example = encode(source[index])
+                if example["id"] in ids:
+                    raise UserError(f"{split}: two clips have the id {example['id']!r}: rename one")
+                ids.add(example["id"])
+                yield schema.serialize_example(schema.encode_example(example))
+
+        def name(index: int, count: int) -> str:
+            return template.sharded_filepath(shard_index=index, num_shards=count).name
+
+        return split_info(split, write_split(Path(template.data_dir), name, records()), template)
+
+    def _split_generators(self, dl_manager: Any) -> dict[str, Iterator]:
+        raise NotImplementedError("splits are written by _generate_splits")
+
+    def _generate_examples(self, **kwargs: Any) -> Iterator:
+        raise NotImplementedError("splits are written by _generate_splits")

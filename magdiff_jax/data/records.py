@@ -4,9 +4,11 @@ Frames are JPEG bytes and masks PNG bytes, so that a reader decodes the few fram
 `builder.ClipBuilder`, and data/README.md describes it.
 """
 
+import hashlib
 import json
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from fnmatch import fnmatch
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -15,11 +17,14 @@ import numpy as np
 
 from magdiff_jax.data.clip import CATEGORIES, Clip, ClipInfo, Frames, Masks, subject_areas
 from magdiff_jax.errors import UserError
+from magdiff_jax.places import fetch, is_remote, place, writing_whole
 from magdiff_jax.text import printable
 
 # At this quality and with whole chroma, a frame differs from its source by about one level.
 _JPEG_QUALITY = 95
 _CHUNK_BYTES = 256 << 20
+# Where files of records that are in a bucket are copied to.
+CACHE = Path("~/.cache/magdiff_jax/records")
 _FIELDS = {
     *("id", "source", "frames", "masks", "areas", "size", "fps"),
     *("caption", "augmented_caption", "label", "category", "provenance"),
@@ -153,7 +158,8 @@ class RecordSource:
     """The clips of one split of a record data set, in the order of its files.
 
     Args:
-        folder: that holds the files, such as `…/emoji_motion/1.0.0`, or one above with a single such folder in it.
+        folder: that holds the files, such as `…/emoji_motion/1.0.0`, or one above with a single such folder in it. Of
+            a bucket, files are copied to the user's cache when they are first read.
         split: such as "train".
 
     Raises:
@@ -161,7 +167,18 @@ class RecordSource:
     """
 
     def __init__(self, folder: str | Path, split: str = "train"):
-        self._files = record_files(Path(folder), split)
+        self._files = record_files(folder, split)
+
+    @classmethod
+    def of_files(cls, files: Sequence[Any]) -> "RecordSource":
+        """The clips of some of a data set's files."""
+        source = cls.__new__(cls)
+        source._files = list(files)
+        return source
+
+    def counts(self) -> list[tuple[Any, int]]:
+        """Each file, and how many clips are in it."""
+        return [(file, len(self.of_files([file]))) for file in self._files]
 
     def __len__(self) -> int:
         return len(self._records)
@@ -180,7 +197,7 @@ class RecordSource:
         from array_record.python.array_record_data_source import ArrayRecordDataSource
 
         with self._damage_told():
-            return ArrayRecordDataSource([str(file) for file in self._files])
+            return ArrayRecordDataSource([str(_here(file)) for file in self._files])
 
     @contextmanager
     def _damage_told(self) -> Iterator[None]:
@@ -190,35 +207,48 @@ class RecordSource:
             raise UserError(f"{self._files[0].parent}: a file of records is damaged: {error}; write it again") from None
 
 
-def record_files(folder: Path, split: str) -> list[Path]:
+def record_files(folder: str | Path, split: str) -> list[Any]:
     """The ArrayRecord files of a split, in order. Raises UserError where there are none."""
-    folder = dataset_folder(folder)
-    files = sorted(folder.glob(f"*-{split}.array_record-*-of-*"))
+    within = dataset_folder(folder)
+    names = {path.name: path for path in within.iterdir()}
+    files = [names[name] for name in sorted(names) if fnmatch(name, f"*-{split}.array_record-*-of-*")]
     if not files:
-        there = sorted(
-            {file.name.split(".array_record")[0].rsplit("-", 1)[-1] for file in folder.glob("*.array_record*")}
-        )
-        raise UserError(f"{folder} has no split {split!r}; it has {', '.join(there) or 'none'}")
+        there = sorted({name.split(".array_record")[0].rsplit("-", 1)[-1] for name in names if ".array_record" in name})
+        raise UserError(f"{within} has no split {split!r}; it has {', '.join(there) or 'none'}")
     expected = int(files[0].name.rsplit("-", 1)[-1])
     if len(files) != expected:
-        raise UserError(f"{folder} has {len(files)} of the {expected} files of split {split!r}: bring the others too")
+        raise UserError(f"{within} has {len(files)} of the {expected} files of split {split!r}: bring the others too")
     return files
 
 
-def dataset_folder(folder: Path) -> Path:
+def dataset_folder(folder: str | Path) -> Any:
     """The folder with dataset_info.json: `folder` or the only one of those below it."""
-    if not folder.is_dir():
-        raise UserError(f"{folder} is no folder: name a data set's folder, with dataset_info.json in it")
+    top = place(folder)
+    if not top.is_dir():
+        raise UserError(f"{top} is no folder: name a data set's folder, with dataset_info.json in it")
     found = (
-        [folder]
-        if (folder / "dataset_info.json").is_file()
-        else sorted(path.parent for path in folder.glob("*/dataset_info.json"))
-        or sorted(path.parent for path in folder.glob("*/*/dataset_info.json"))
+        [top]
+        if (top / "dataset_info.json").is_file()
+        else sorted(path.parent for path in top.glob("*/dataset_info.json"))
+        or sorted(path.parent for path in top.glob("*/*/dataset_info.json"))
     )
     if len(found) != 1:
         what = "several data sets: " + ", ".join(str(path) for path in found) if found else "no dataset_info.json"
-        raise UserError(f"{folder} holds {what}; name the folder of one data set")
+        raise UserError(f"{top} holds {what}; name the folder of one data set")
     return found[0]
+
+
+def _here(file: Any) -> Any:
+    """A file of records on this machine: itself, or the copy in the user's cache of what is in a bucket."""
+    if not is_remote(file):
+        return file
+    # Its size too, since a data set may be made again under its name.
+    name = hashlib.sha256(f"{file} {file.stat().length}".encode()).hexdigest()[:32]
+    copy = CACHE.expanduser() / name / file.name
+    if not copy.is_file():
+        with writing_whole(copy) as new:
+            fetch(file, new)
+    return copy
 
 
 def _to_jpeg(frame: np.ndarray) -> bytes:

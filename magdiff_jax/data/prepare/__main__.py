@@ -11,9 +11,8 @@ why, and summary.json counts. A run that was stopped goes on where it was when i
 
 import argparse
 import logging
-import shutil
-import sys
 import threading
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -25,6 +24,7 @@ from magdiff_jax import commands
 from magdiff_jax.config_file import HELP, read_config, split_overrides
 from magdiff_jax.errors import UserError
 from magdiff_jax.extras import require
+from magdiff_jax.places import is_remote, place, remove_tree
 from magdiff_jax.replacing import check_fillable
 from magdiff_jax.text import parse_json, read_text
 
@@ -40,10 +40,12 @@ def make_parser() -> commands.Parser:
         allow_abbrev=False,
     )
     parser.add_argument("--config", type=Path, required=True, metavar="FILE", help=HELP)
-    parser.add_argument("--out", type=Path, required=True, metavar="DIR", help="folder of data sets")
+    parser.add_argument(
+        "--out", required=True, metavar="DIR", help="folder of data sets, here or in a bucket: gs://… or s3://…"
+    )
     parser.add_argument("--overwrite", action="store_true", help="begin anew where this data set is there already")
     parser.add_argument(
-        "--workers", type=int, default=1, metavar="N", help="threads here, each with models of its own (default: 1)"
+        "--workers", type=int, default=1, metavar="N", help="threads here, which share the models (default: 1)"
     )
     parser.add_argument(
         "--runner", default="DirectRunner", metavar="NAME", help="Apache Beam's runner (default: DirectRunner, here)"
@@ -60,39 +62,42 @@ def main(arguments: list[str]) -> None:
     values = read_config(args.config, overrides)
     logging.getLogger().setLevel(logging.ERROR)  # Beam's own account of its workers
     logging.getLogger("apache_beam").setLevel(logging.CRITICAL)  # a worker's exception ends the run, and is told there
-    if not sys.stderr.isatty():
-        import tensorflow_datasets as tfds
-
-        tfds.disable_progress_bar()
 
     require("prepare", "apache_beam")
-    from magdiff_jax.data.prepare import pipeline
+    from magdiff_jax.data.prepare import listing, pipeline
     from magdiff_jax.data.prepare.config import PrepareConfig
     from magdiff_jax.data.prepare.dataset import SUMMARY, write_dataset
-    from magdiff_jax.data.prepare.store import Store
-    from magdiff_jax.data.sources import open_source
+    from magdiff_jax.data.prepare.store import PLAN, Run, Store, key
 
     config = PrepareConfig.from_dict(values)
-    videos = {split: len(open_source(spec)) for split, spec in config.splits.items()}
-    folder = args.out / config.name
-    check_fillable(folder)
+    beam = _RUNNERS.get(args.runner, args.runner), _options(args)
+    videos = listing.list_videos(config.splits)
+    names = listing.names(videos)
+    this = Run(config.fingerprint(), listing.fingerprint(videos))
+    folder = place(args.out) / config.name
+    if not is_remote(folder):
+        check_fillable(folder)
+    store = Store(folder / "work")
     if args.overwrite:
-        _remove(folder)
+        _remove(folder, store)
     if (folder / SUMMARY).is_file():
         summary = _read_summary(folder / SUMMARY)
-        if summary["fingerprint"] != config.fingerprint():
+        if summary["fingerprint"] != this.config:
             raise UserError(f"{folder} was made with another config: choose another --out or add --overwrite")
-        if {split: counts["videos"] for split, counts in summary["splits"].items()} != videos:
+        if summary["videos"] != this.videos:
             raise UserError(f"{folder} was made when its sources had other videos: add --overwrite to make it anew")
     else:
-        store = Store(folder / "work")
-        store.begin(config.fingerprint())
-        options = [*_here(args.workers), *args.beam]
-        with _progress(store, None if config.cut.all_parts else sum(videos.values())):
-            every = [(split, index) for split, count in videos.items() for index in range(count)]
-            pipeline.run(config, every, store, _RUNNERS.get(args.runner, args.runner), options)
-        summary = write_dataset(config, videos, store, args.out)
-        shutil.rmtree(store.folder)
+        store.begin(this, names)
+        most_errors = int(config.most_errors * len(videos))
+        if not (store.folder / PLAN).exists():
+            known = store.known()
+            todo = [video for video in videos if (video.split, key(video.id)) not in known]
+            with _progress(store, None if config.cut.all_parts else len(videos)):
+                pipeline.run(config, todo, store, most_errors, *beam)
+        counts = {split: len(ids) for split, ids in names.items()}
+        summary = write_dataset(config, this, counts, store, *beam)
+    if store.folder.exists():
+        store.remove()
     _report(summary, folder)
 
 
@@ -101,7 +106,7 @@ def _read_summary(path: Path) -> dict[str, Any]:
     summary = parse_json(read_text(path), str(path))
     try:
         whole = all({"videos", "clips", "null_masks", "rejected"} <= set(part) for part in summary["splits"].values())
-        whole &= "fingerprint" in summary
+        whole &= {"fingerprint", "videos"} <= set(summary)
     except (AttributeError, KeyError, TypeError):
         whole = False
     if not whole:
@@ -109,12 +114,31 @@ def _read_summary(path: Path) -> dict[str, Any]:
     return summary
 
 
-def _here(workers: int) -> list[str]:
-    """Beam's flags for this machine: so many threads, which the libraries that do the work let run beside each other.
+def _options(args: argparse.Namespace) -> Any:
+    """Beam's options: as many threads here, which the libraries that do the work let run beside each other; and the
+    flags given.
 
     In its modes with "multi" in their names Beam listens on all of the machine's network addresses.
+
+    Raises:
+        UserError: Beam knows no such flag, or not this value.
     """
-    return [f"--direct_num_workers={workers}", "--direct_running_mode=in_memory"]
+    from apache_beam.options.pipeline_options import PipelineOptions, _BeamArgumentParser
+
+    known = _BeamArgumentParser(add_help=False, allow_abbrev=False, exit_on_error=False)
+    for group in PipelineOptions.__subclasses__():
+        try:
+            group._add_argparse_args(known)
+        except argparse.ArgumentError:  # two groups of Beam's share a flag
+            continue
+    try:
+        _, unknown = known.parse_known_args(args.beam)
+    except (argparse.ArgumentError, SystemExit) as error:
+        raise UserError(f"{' '.join(args.beam)}: {error}; see the flags of Apache Beam's runner") from None
+    if unknown:
+        raise UserError(f"{unknown[0]}: Apache Beam has no such flag; see those of its runner {args.runner}")
+    here = [f"--direct_num_workers={args.workers}", "--direct_running_mode=in_memory"]
+    return PipelineOptions([*here, *args.beam])
 
 
 @contextmanager
@@ -123,10 +147,14 @@ def _progress(store: Any, total: int | None) -> Iterator[None]:
     done = threading.Event()
 
     def watch() -> None:
+        took = 0.0
         with tqdm(total=total, unit=" clips", disable=None) as bar:
             while True:
-                last = done.wait(1)
+                # Counting may take seconds where there are very many: then it is done less often.
+                last = done.wait(max(1.0, 20 * took))
+                start = time.monotonic()
                 bar.update(store.count() - bar.n)
+                took = time.monotonic() - start
                 if last:
                     return
 
@@ -139,15 +167,31 @@ def _progress(store: Any, total: int | None) -> Iterator[None]:
         thread.join()
 
 
-def _remove(folder: Path) -> None:
-    """Remove an older data set of this name, or what a run has left of one."""
+def _remove(folder: Any, store: Any) -> None:
+    """Remove an older data set of this name, or what a run has left of one: what this program made, and marked.
+
+    Raises:
+        UserError: there is anything else; nothing is removed then.
+    """
+    from magdiff_jax.data.prepare.dataset import REJECTED, SUMMARY, is_ours
+    from magdiff_jax.data.shards import VERSION
+
     if not folder.exists():
         return
-    ours = ("work", "1.0.0", "rejected.jsonl", "summary.json")
-    others = sorted(path.name for path in folder.iterdir() if not path.name.endswith(ours))
+    parts = {path.name: path for path in folder.iterdir()}
+    others = sorted(parts.keys() - {"work", VERSION, REJECTED, SUMMARY})
+    others += [VERSION] if VERSION in parts and not is_ours(parts[VERSION]) else []
+    others += ["work"] if "work" in parts and not store.is_ours() else []
     if others:
         raise UserError(f"{folder} holds something else ({', '.join(others[:3])}) and is not removed")
-    shutil.rmtree(folder)
+    # The summary first: without it, what is left of the rest is no data set.
+    for name in (SUMMARY, REJECTED):
+        if name in parts:
+            parts[name].unlink()
+    if VERSION in parts:
+        remove_tree(parts[VERSION])
+    if "work" in parts:
+        store.remove()
 
 
 def _report(summary: dict[str, Any], folder: Path) -> None:

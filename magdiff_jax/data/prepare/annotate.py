@@ -9,43 +9,15 @@ from collections.abc import Callable
 from functools import cached_property
 from typing import Any
 
-from magdiff_jax.data.clip import Clip, DecodedClip, Source, subject_areas
+from magdiff_jax.data.clip import DecodedClip, subject_areas
 from magdiff_jax.data.prepare import stages
 from magdiff_jax.data.prepare.config import PrepareConfig
-from magdiff_jax.data.prepare.cut import Part, cut
 from magdiff_jax.data.prepare.label import augment, category_of, read_words, select_label
 from magdiff_jax.data.prepare.rules import check_area, check_label
 from magdiff_jax.data.prepare.stages import Rejected
-from magdiff_jax.data.sources import open_source
-from magdiff_jax.data.sources.folder import FolderSource
 from magdiff_jax.errors import UserError
 
 Stage = Callable[[DecodedClip], DecodedClip]
-
-
-class Cut:
-    """A part of a video, decoded."""
-
-    def __init__(self, config: PrepareConfig):
-        self._config = config
-        self._sources: dict[str, Source] = {}
-
-    def id(self, split: str, index: int) -> str:
-        """The id of video `index` of a split; its number where only the video itself tells it."""
-        source = self._source(split)
-        return source.id(index) if isinstance(source, FolderSource) else f"video {index}"
-
-    def clip(self, split: str, index: int) -> Clip:
-        """Video `index` of a split, not decoded yet."""
-        return self._source(split)[index]
-
-    def __call__(self, split: str, index: int, part: Part) -> DecodedClip:
-        return cut(self.clip(split, index), part, self._config.cut)
-
-    def _source(self, split: str) -> Source:
-        if split not in self._sources:
-            self._sources[split] = open_source(self._config.splits[split])
-        return self._sources[split]
 
 
 class Ask:

@@ -38,6 +38,8 @@ class PrepareConfig(Config):
         threshold: Algorithm 1's theta, -1 to 1.
         least_category_similarity: of a label to its nearest word of W; below it the category is "other".
         segmenter: see `stages.SEGMENTERS`.
+        most_errors: the share of videos, 0 to 1, whose clips may end in an error of the program; with more the run
+            stops. It does not decide what a clip becomes.
 
     Sources may know labels and masks already; what they know is kept, and no model is asked.
     """
@@ -55,6 +57,7 @@ class PrepareConfig(Config):
     words: str = "data/subject_words.txt"
     threshold: float = 0.55
     least_category_similarity: float = 0.40
+    most_errors: float = 0.05
 
     def __post_init__(self) -> None:
         plain = re.fullmatch(r"[a-z][a-z0-9_]*", self.name) is not None
@@ -64,7 +67,9 @@ class PrepareConfig(Config):
             self._require("splits", re.fullmatch(r"[a-z][a-z0-9_]*", split) is not None, "names like train, test")
         self._require_number("threshold", -1, 1)
         self._require_number("least_category_similarity", -1, 1)
+        self._require_number("most_errors", 0, 1)
 
     def fingerprint(self) -> str:
         """Of everything that decides what a clip becomes."""
-        return hashlib.sha256(json.dumps(self.to_dict(), sort_keys=True).encode()).hexdigest()[:16]
+        decides = {key: value for key, value in self.to_dict().items() if key != "most_errors"}
+        return hashlib.sha256(json.dumps(decides, sort_keys=True).encode()).hexdigest()[:16]

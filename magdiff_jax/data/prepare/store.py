@@ -1,18 +1,24 @@
-"""What has become of each clip so far, on disk: so a run that was killed goes on where it was.
+"""What has become of each clip so far, on disk or in a bucket: so a run that was killed goes on where it was.
 
-A clip's outcome is one file, a record or a rejection, written beside and renamed. Workers on other machines need the
-folder too.
+A clip's outcome is one file, which is whole or not there, under a name that follows from its split and id: a record, or
+a rejection; or, until the next run tries again, an error. Workers on other machines need the folder too.
 """
 
 import hashlib
-from pathlib import Path
-from typing import NamedTuple
+import os
+import socket
+from collections.abc import Iterable, Iterator, Mapping
+from typing import Any, NamedTuple
 
-from magdiff_jax.errors import UserError
-from magdiff_jax.replacing import replacing
+from magdiff_jax.errors import Stopped, UserError
+from magdiff_jax.places import is_remote, place, remove_tree, walk, write_whole
+from magdiff_jax.replacing import PROGRAM
 from magdiff_jax.text import parse_json, printable, read_text, to_json
 
-_CONFIG = "config.json"
+# The files and folders of a store.
+MARK, NAMES, PLAN = "run.json", "videos.jsonl", "plan.json"
+_OUTCOMES, _ERRORS, _TRIES, _SHARDS = "outcomes", "errors", "tries", "shards"
+PARTS = {MARK, NAMES, PLAN, _OUTCOMES, _ERRORS, _TRIES, _SHARDS}
 _RECORD, _REJECTED = ".record", ".json"
 
 
@@ -25,24 +31,65 @@ class Rejection(NamedTuple):
     reason: str
 
 
+class Run(NamedTuple):
+    """What a store is of: two runs that are equal in it have the same outcomes.
+
+    Attributes:
+        config: fingerprint of all that decides what a clip becomes.
+        videos: fingerprint of the list of videos.
+    """
+
+    config: str
+    videos: str
+
+
 class Store:
-    """Outcomes by split and id."""
+    """Outcomes by split and id.
 
-    def __init__(self, folder: str | Path):
-        self.folder = Path(folder)
+    Args:
+        folder: an absolute path, or one of a bucket.
+    """
 
-    def begin(self, fingerprint: str) -> None:
-        """Make the folder, or go on with it.
+    def __init__(self, folder: str | os.PathLike[str]):
+        self.folder = place(folder)
+
+    def begin(self, run: Run, names: Mapping[str, Iterable[str]]) -> None:
+        """Make the folder for a run, or go on with it: what ended in an error is tried again.
+
+        Args:
+            run: what it is.
+            names: the ids of the videos of each split.
 
         Raises:
-            UserError: it belongs to a run with another config.
+            UserError: the folder belongs to another run, or to something else.
         """
-        mark = self.folder / _CONFIG
-        if mark.is_file() and parse_json(read_text(mark), str(mark)) != fingerprint:
+        mark = self.folder / MARK
+        found = self._begun()
+        if found is None and self.folder.exists() and any(self.folder.iterdir()):
+            raise UserError(f"{self.folder} holds something else than a run of magdiff_jax: choose another --out")
+        if found is not None and found.config != run.config:
             raise UserError(f"{self.folder} belongs to a run with another config: choose another --out or --overwrite")
-        self.folder.mkdir(parents=True, exist_ok=True)
-        with replacing(mark) as new:
-            new.write_text(to_json(fingerprint), encoding="utf-8")
+        if found is not None and found.videos != run.videos:
+            raise UserError(f"{self.folder} belongs to a run with other videos: {self._differences(names)}")
+        if found is None:
+            lines = (to_json([split, id]) + "\n" for split, ids in names.items() for id in ids)
+            write_whole(self.folder / NAMES, "".join(lines).encode())
+            write_whole(mark, to_json({"program": PROGRAM.decode(), **run._asdict()}).encode())
+            return
+        for path in (*self._files(_ERRORS), *self._tried_in_vain()):
+            path.unlink()
+
+    def check(self) -> None:
+        """Raises Stopped where the run's mark cannot be seen: results would go to another disk than the others'."""
+        if self._begun() is None:
+            raise Stopped(
+                f"the worker on {socket.gethostname()} does not see {self.folder / MARK}: give --out in a folder or "
+                "bucket that all machines reach under the same name"
+            )
+
+    def known(self) -> set[tuple[str, str]]:
+        """Split and `key` of each outcome, and of each record that is in its shard already."""
+        return {(here.split("/")[0], _stem(name)) for here, name in self._names(_OUTCOMES)}
 
     def has(self, split: str, identifier: str) -> bool:
         """Whether this clip's outcome is known."""
@@ -51,32 +98,117 @@ class Store:
 
     def keep(self, split: str, identifier: str, record: bytes) -> None:
         """This clip has become a record."""
-        self._write(self._path(split, identifier).with_suffix(_RECORD), record)
+        write_whole(self._path(split, identifier).with_suffix(_RECORD), record)
 
     def reject(self, rejection: Rejection) -> None:
         """This clip is put aside."""
         path = self._path(rejection.split, rejection.id).with_suffix(_REJECTED)
-        self._write(path, to_json(rejection._asdict()).encode())
+        write_whole(path, to_json(rejection._asdict()).encode())
 
-    def records(self, split: str) -> list[Path]:
-        """The files of a split's records, in an order that hangs on their ids alone."""
-        return sorted(self.folder.glob(f"{split}/*/*{_RECORD}"))
+    def fail(self, rejection: Rejection) -> None:
+        """This clip is put aside until the next run."""
+        path = self.folder / _ERRORS / rejection.split / f"{key(rejection.id)}{_REJECTED}"
+        write_whole(path, to_json(rejection._asdict()).encode())
+
+    def count_try(self, split: str, identifier: str, why: str) -> int:
+        """A machine gave up on this clip. Returns how often that has been so."""
+        path = self.folder / _TRIES / split / f"{key(identifier)}{_REJECTED}"
+        tries = 1 + (_read(path)["tries"] if path.exists() else 0)
+        write_whole(path, to_json({"id": identifier, "tries": tries, "why": why}).encode())
+        return tries
+
+    def records(self, split: str) -> list[tuple[str, int]]:
+        """The key and the bytes of each record of a split, in an order that hangs on their ids alone."""
+        found = []
+        for here, name in self._names(f"{_OUTCOMES}/{split}"):
+            if name.endswith(_RECORD):
+                path = self.folder / _OUTCOMES / split / here / name
+                found.append((_stem(name), path.stat().length if is_remote(path) else path.stat().st_size))
+        return sorted(found)
+
+    def record(self, split: str, key: str) -> Any:
+        """The path of a record."""
+        return self.folder / _OUTCOMES / split / key[:2] / f"{key}{_RECORD}"
+
+    def shard(self, name: str) -> Any:
+        """The path of what is known of a shard that is written."""
+        return self.folder / _SHARDS / f"{name}.json"
 
     def rejections(self) -> list[Rejection]:
         """All that was put aside, by split and id."""
-        files = self.folder.glob(f"*/*/*{_REJECTED}")
-        return sorted(Rejection(**parse_json(read_text(path), str(path))) for path in files)
+        files = [path for path in self._files(_OUTCOMES) if path.suffix == _REJECTED]
+        return sorted(Rejection(**_read(path)) for path in [*files, *self._files(_ERRORS)])
 
     def count(self) -> int:
-        """How many outcomes there are."""
-        return sum(1 for _ in self.folder.glob("*/*/*.*"))
+        """How many outcomes there are, errors among them."""
+        return sum(1 for _ in self._names(_OUTCOMES)) + self.count_errors()
 
-    def _path(self, split: str, identifier: str) -> Path:
-        # Ids are anything, and some file systems are slow with many files in one folder.
-        digest = hashlib.sha256(printable(identifier).encode()).hexdigest()[:32]
-        return self.folder / split / digest[:2] / digest
+    def count_errors(self) -> int:
+        """How many clips ended in an error."""
+        return sum(1 for _ in self._names(_ERRORS))
 
-    def _write(self, path: Path, content: bytes) -> None:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        with replacing(path) as new:
-            new.write_bytes(content)
+    def is_ours(self) -> bool:
+        """Whether the folder is a run's, with nothing else in it."""
+        return self._begun() is not None and {path.name for path in self.folder.iterdir()} <= PARTS
+
+    def remove(self) -> None:
+        """Remove the folder. Raises UserError where anything else is in it."""
+        if not self.is_ours():
+            raise UserError(f"{self.folder} holds something else than a run, and is not removed: look there")
+        for part in PARTS - {MARK}:
+            remove_tree(self.folder / part)
+        # The mark last of all, so that a removal that was stopped can be gone on with.
+        remove_tree(self.folder)
+
+    def _begun(self) -> Run | None:
+        mark = self.folder / MARK
+        if not mark.is_file():
+            return None
+        try:
+            values = _read(mark)
+            return Run(values["config"], values["videos"]) if values["program"] == PROGRAM.decode() else None
+        except (KeyError, TypeError):
+            return None
+
+    def _differences(self, names: Mapping[str, Iterable[str]]) -> str:
+        now = {(split, id) for split, ids in names.items() for id in ids}
+        lines = read_text(self.folder / NAMES).splitlines()
+        then = {(split, id) for split, id in (parse_json(line, NAMES) for line in lines)}
+        gone, new = sorted(then - now), sorted(now - then)
+        told = [f"{len(some)} {what} ({some[0][1]!r} first)" for some, what in ((gone, "gone"), (new, "new")) if some]
+        what = " and ".join(told) or "their captions or masks have changed"
+        return f"{what}; bring back what it was, or begin anew with another --out or --overwrite"
+
+    def _tried_in_vain(self) -> list[Any]:
+        """Tries of clips that are no longer tried: they begin anew."""
+        errors = {path.name for path in self._files(_ERRORS)}
+        return [path for path in self._files(_TRIES) if path.name in errors]
+
+    def _path(self, split: str, identifier: str) -> Any:
+        name = key(identifier)
+        return self.folder / _OUTCOMES / split / name[:2] / name
+
+    def _names(self, part: str) -> Iterator[tuple[str, str]]:
+        """Folder and name of each file below a part of the store."""
+        top = self.folder / part
+        if top.is_dir():
+            for here, folders, files in walk(top):
+                # What is being written is no file yet.
+                folders[:] = [name for name in folders if name[0] != "."]
+                yield from ((here, name) for name in files)
+
+    def _files(self, part: str) -> list[Any]:
+        return [self.folder / part / here / name for here, name in self._names(part)]
+
+
+def key(identifier: str) -> str:
+    """What a clip's files are named by: ids are anything."""
+    return hashlib.sha256(printable(identifier).encode()).hexdigest()[:32]
+
+
+def _stem(name: str) -> str:
+    return name.partition(".")[0]
+
+
+def _read(path: Any) -> Any:
+    return parse_json(read_text(path), str(path))

@@ -125,7 +125,7 @@ def _numbered(folder: Path) -> dict[int, Path]:
     try:
         files = sorted(path for path in folder.iterdir() if path.suffix.lower() in _SUFFIXES)
     except OSError as error:
-        raise UserError(f"{folder}: {error.strerror}; a folder of pictures should be there") from None
+        raise UserError(f"{folder}: {error.strerror}; a folder of pictures should be there") from error
     return {number: path for path in files if (number := _number(path)) is not None}
 
 

@@ -16,7 +16,8 @@ import pytest
 
 from magdiff_jax.config import ConfigError
 from magdiff_jax.data.prepare.__main__ import main
-from magdiff_jax.data.prepare.store import Store
+from magdiff_jax.data.prepare.dataset import MARK
+from magdiff_jax.data.prepare.store import Run, Store
 from magdiff_jax.data.records import RecordSource
 from magdiff_jax.errors import UserError
 from magdiff_jax.media.writing import write_video
@@ -181,7 +182,8 @@ def test_the_paper_s_models_in_small_through_the_whole_pipeline(arguments: Any, 
         "    return config\n"
     )
     models = {"captioner.model": captioner, "segmenter.detector": detector, "segmenter.tracker": tracker}
-    main([*arguments(**models), "--config", str(config)])
+    # The tiny detector takes no picture that is smaller than its stride.
+    main([*arguments(**models, most_errors=0.1), "--config", str(config)])
     info = by_id(tmp_path / "out")["driver"].info
     assert info.provenance["answer"]["model"] == f"blip2:{captioner}"
     assert info.provenance["answer"]["question"] == "What is the fore-ground in the picture?"
@@ -214,11 +216,10 @@ def test_killed_and_resumed_with_two_workers_gives_the_same_records(
         sockets = psutil.Process(process.pid).net_connections()
         os.killpg(process.pid, signal.SIGKILL)
     assert [socket.laddr for socket in sockets if socket.status == psutil.CONN_LISTEN] == []
-    done = store.records("train")
+    done = [store.record("train", key) for key, _ in store.records("train")]
     assert 1 <= len(done) < 6
     assert not (tmp_path / "out/prepared/summary.json").exists()
     # Marked, so that it shows if it were made again.
-    (tmp_path / "out/prepared/incomplete.X_1.0.0").mkdir()
     record = done[0].read_bytes()
     assert record.count(b"walks his dog") == 2
     done[0].write_bytes(record.replace(b"walks his dog", b"walks his cat"))
@@ -278,13 +279,48 @@ def test_mistakes_are_one_line(
 
 
 def test_a_run_of_another_config_is_not_gone_on_with(arguments: Any, tmp_path: Path) -> None:
-    Store(tmp_path / "out/prepared/work").begin("another")
+    Store(tmp_path / "out/prepared/work").begin(Run("another", "list"), {})
     with pytest.raises(UserError, match="belongs to a run with another config"):
         main(arguments())
-    (tmp_path / "out/prepared/mine.txt").write_text("keep me")
+
+
+FOREIGN = ("mine.txt", "homework/essay.txt", "my_work/essay.txt", "backup-1.0.0/clips", "old-summary.json")
+
+
+@pytest.mark.parametrize("name", [*FOREIGN, "work/mine.txt", "1.0.0/mine.txt"])
+def test_overwrite_removes_nothing_that_was_not_made_here(arguments: Any, tmp_path: Path, name: str) -> None:
+    prepared = tmp_path / "out/prepared"
+    Store(prepared / "work").begin(Run("another", "list"), {})
+    (prepared / "1.0.0").mkdir()
+    (prepared / "1.0.0" / MARK).write_text('{"program": "magdiff_jax"}')
+    (prepared / "rejected.jsonl").touch()
+    (prepared / name).parent.mkdir(exist_ok=True)
+    (prepared / name).write_text("keep me")
+    before = sorted(prepared.rglob("*"))
     with pytest.raises(UserError, match="holds something else"):
         main([*arguments(), "--overwrite"])
-    assert (tmp_path / "out/prepared/mine.txt").read_text() == "keep me"
+    assert sorted(prepared.rglob("*")) == before
+
+
+def test_a_plain_run_leaves_what_lies_beside_its_results(arguments: Any, tmp_path: Path) -> None:
+    prepared = tmp_path / "out/prepared"
+    for name in FOREIGN:
+        (prepared / name).parent.mkdir(parents=True, exist_ok=True)
+        (prepared / name).write_text("keep me")
+    main(arguments())
+    assert all((prepared / name).read_text() == "keep me" for name in FOREIGN)
+    assert (prepared / "summary.json").is_file()
+
+
+def test_a_folder_of_records_that_is_another_s_stays(arguments: Any, tmp_path: Path) -> None:
+    folder = tmp_path / "out/prepared/1.0.0"
+    folder.mkdir(parents=True)
+    (folder / "thesis.txt").write_text("keep me")
+    with pytest.raises(UserError, match="is there already"):
+        main(arguments())
+    with pytest.raises(UserError, match="holds something else"):
+        main([*arguments(), "--overwrite"])
+    assert (folder / "thesis.txt").read_text() == "keep me"
 
 
 def test_help_is_quick() -> None:
