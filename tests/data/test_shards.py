@@ -1,5 +1,6 @@
 """Records in several files, as a large data set has them, read by all who read such files."""
 
+from itertools import pairwise
 from pathlib import Path
 
 import grain
@@ -41,10 +42,12 @@ def test_many_records_have_no_more_than_a_thousand_files_or_a_gibibyte_each() ->
     parts = shards.share_out(clips)
     assert parts[0].start == 0
     assert parts[-1].stop == len(clips)
-    assert all(before.stop == after.start for before, after in zip(parts, parts[1:], strict=False))
+    assert all(before.stop == after.start for before, after in pairwise(parts))
     assert max(len(part) for part in parts) * clips[0] <= shards.MOST_SHARD
 
 
+# TFDS asks protobuf for something deprecated.
+@pytest.mark.filterwarnings(r"ignore:label\(\) is deprecated:DeprecationWarning")
 def test_a_data_set_of_several_files_is_read_by_tfds_grain_and_here(tmp_path: Path) -> None:
     folder = tmp_path / "clips/1.0.0"
     records = [record(number) for number in range(7)]

@@ -25,7 +25,17 @@ _OF_THE_MACHINE = {
     if hasattr(errno, name)
 }
 # How PyTorch and OpenCV name what went wrong with a GPU or with memory: both have classes of their own only for some.
-_TEXTS = ("cuda", "cudnn", "cublas", "cusparse", "nccl", "hip error", "out of memory", "insufficient memory")
+_TEXTS = (
+    "cuda",
+    "cudnn",
+    "cublas",
+    "cusparse",
+    "nccl",
+    "hip error",
+    "out of memory",
+    "insufficient memory",
+    "allocate memory",
+)
 _TYPES = {"OutOfMemoryError", "AcceleratorError"}
 
 
@@ -44,14 +54,4 @@ def of_the_machine(error: BaseException) -> bool:
         if library and any(text in str(seen).lower() for text in _TEXTS):
             return True
         seen = seen.__cause__ or (None if seen.__suppress_context__ else seen.__context__)
-    return False
-
-
-def is_missing(error: BaseException) -> bool:
-    """Whether an error, or one that it was raised from, says that a file or folder is not there."""
-    seen: BaseException | None = error
-    while seen is not None:
-        if isinstance(seen, FileNotFoundError | NotADirectoryError):
-            return True
-        seen = seen.__cause__ or seen.__context__
     return False

@@ -18,7 +18,7 @@ from magdiff_jax.data.files import FileClip
 from magdiff_jax.data.prepare.annotate import Area, Ask, Label, Segment
 from magdiff_jax.data.prepare.config import PrepareConfig
 from magdiff_jax.data.prepare.cut import Part, cut, parts
-from magdiff_jax.data.prepare.failures import is_missing, of_the_machine
+from magdiff_jax.data.prepare.failures import of_the_machine
 from magdiff_jax.data.prepare.listing import Video
 from magdiff_jax.data.prepare.rules import check_short_side
 from magdiff_jax.data.prepare.stages import Rejected
@@ -227,19 +227,21 @@ def _opened(video: Video) -> Iterator[Clip]:
             _ = clip.info
             yield clip
     except (UserError, Rejected) as error:
-        if is_missing(error):
-            _check_folder(video)
+        if _has_vanished(video):
             raise Rejected("vanished", str(error)) from error
         if isinstance(error, Rejected):
             raise
         raise Rejected("unreadable", str(error)) from error
 
 
-def _check_folder(video: Video) -> None:
-    """A folder that is gone is the machine's fault: all of its videos would be put aside."""
+def _has_vanished(video: Video) -> bool:
+    """Whether a file that was listed is not there any more. One that is gone with its folder is the machine's fault."""
     path = getattr(video.clip, "path", None)
-    if path is not None and not is_remote(path) and not path.parent.is_dir():
+    if path is None or path.exists():
+        return False
+    if not is_remote(path) and not path.parent.is_dir():
         raise OSError(errno.ESTALE, "the folder of the videos is not there any more", str(path.parent))
+    return True
 
 
 @contextmanager
