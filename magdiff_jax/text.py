@@ -11,6 +11,9 @@ from typing import Any
 
 from magdiff_jax.errors import UserError, refusal
 
+# Python reads JSON to about a thousand, and fails to copy, pickle or print it well before that.
+_DEEPEST = 100
+
 
 def read_text(path: Path) -> str:
     """A file's text, without the mark (BOM) that some programs put in front; lines end in "\\n".
@@ -32,11 +35,37 @@ def read_lines(path: Path) -> list[str]:
 
 
 def parse_json(text: str, where: str) -> Any:
-    """What a JSON text says. `where` it is from is for the UserError that a malformed one raises."""
+    """What a JSON text says.
+
+    Args:
+        text: of one value.
+        where: it is from, for errors.
+
+    Raises:
+        UserError: it is malformed, or has lists and objects more than 100 deep or a number of thousands of digits.
+    """
+    deep = UserError(f"{where} is no JSON that is read: it has lists or objects more than {_DEEPEST} deep")
     try:
-        return json.loads(text)
-    except (ValueError, RecursionError) as error:
+        value = json.loads(text)
+    except json.JSONDecodeError as error:
         raise UserError(f"{where} is no JSON: {error}") from None
+    except ValueError:
+        raise UserError(f"{where} is no JSON that is read: it has a number of too many digits") from None
+    except RecursionError:
+        raise deep from None
+    if text.count("[") + text.count("{") > _DEEPEST and _is_deep(value):
+        raise deep
+    return value
+
+
+def _is_deep(value: Any) -> bool:
+    level = [value]
+    for _ in range(_DEEPEST + 1):
+        outer = [each for each in level if isinstance(each, dict | list)]
+        if not outer:
+            return False
+        level = [inner for each in outer for inner in (each.values() if isinstance(each, dict) else each)]
+    return True
 
 
 def to_json(value: Any, indent: int | None = None) -> str:

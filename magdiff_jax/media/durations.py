@@ -22,10 +22,13 @@ def stated_durations(path: Path, kind: str) -> list[Fraction]:
         kind: one of `KINDS`.
     """
     seconds: list[Fraction] = []
-    with path.open("rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as data:
-        with suppress(IndexError):  # the end came early
-            for each in _WALKS[kind](data):
-                seconds.append(each)
+    with (
+        path.open("rb") as file,
+        mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as data,
+        suppress(IndexError),  # the end came early
+    ):
+        for each in _WALKS[kind](data):
+            seconds.append(each)
     return seconds
 
 
