@@ -9,6 +9,7 @@ from typing import Any, NamedTuple
 
 from magdiff_jax.data.files import FileClip, open_clip
 from magdiff_jax.data.sources.captions import Row, read_rows
+from magdiff_jax.data.sources.layout import check_within
 from magdiff_jax.errors import UserError
 from magdiff_jax.media.readers import DEFAULT_FPS, is_picture_name
 from magdiff_jax.media.writing import check_fps
@@ -49,7 +50,8 @@ class FolderSource:
     Args:
         folder: of the videos.
         captions: a table of them, see `captions.read_rows`; a video that is not in it has an empty caption. None or
-            "" for captions in a text file beside each video (`NAME.txt`), and empty ones where there is none.
+            "" for captions in a text file beside each video (`NAME.txt`), and empty ones where there is none. A link
+            that leads out of `folder` is no such file, and an error of its video.
         masks: a folder with the masks of each video under its id: a folder of pictures, a video, or one picture for
             all frames. A video without has no masks; with None or "" there are none.
         name: `ClipInfo.source`.
@@ -69,7 +71,7 @@ class FolderSource:
         fps: float = DEFAULT_FPS,
     ):
         check_fps(fps)
-        self._name, self._fps = name, fps
+        self._folder, self._name, self._fps = Path(folder), name, fps
         # Flags can say "", but not None.
         self._captions = Path(captions) if captions else None
         self._masks = Path(masks) if masks else None
@@ -123,6 +125,7 @@ class FolderSource:
         text = entry.path.parent / f"{PurePosixPath(entry.id).name}.txt"
         if self._captions is not None or not os.path.isfile(text):
             return "", {}
+        check_within(self._folder, text)
         return read_text(text).strip(), {"caption": {"from": text.name}}
 
 

@@ -19,6 +19,16 @@ def inside(folder: Path, name: str) -> Path:
     return folder / name
 
 
+def check_within(folder: Path, path: Path) -> None:
+    """Raises UserError where a text in `folder` is a link that leads out of it.
+
+    Videos and pictures may be such links: what is none is not decoded. But any text would be taken, a private key as
+    well as a caption, and get into records and models.
+    """
+    if not path.resolve().is_relative_to(folder.resolve()):
+        raise UserError(f"{path} is a link that leads out of {folder}: put a copy of the text there")
+
+
 def first_there(folder: Path, names: tuple[str, ...], what: str, obtain: str) -> Path:
     """The first of these files or folders that is in `folder`.
 
