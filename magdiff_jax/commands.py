@@ -224,7 +224,7 @@ def as_flags(values: Mapping[str, Any]) -> list[str]:
         if not _NAME.fullmatch(name):
             raise UserError(f"{name!r} is no flag's name: those have small letters, digits and _")
         if not isinstance(value, str | int | float | None):
-            raise UserError(f"{name} = {value!r}: must be a text, a number, true or false")
+            raise UserError(f"{name} = {value!r}: must be a text or a number, or true or false for a switch")
         if "\0" in f"{value}":
             raise UserError(f"{name!r} = {value!r}: must not hold the character \\0")
     whole = {name: int(value) for name, value in values.items() if isinstance(value, float) and value.is_integer()}
@@ -380,6 +380,8 @@ def _read_record(path: Path, command: str) -> dict[str, Any]:
         raise UserError(f"--rerun {path} is not the JSON record of a run")
     if record["command"] != command:
         raise UserError(f"--rerun {path} is the record of another command: {record['command']}")
+    if strange := sorted({"help", *_NOT_RECORDED, *MANY} & set(record["arguments"])):
+        raise UserError(f"--rerun {path} has {strange[0]}, which no record has: take it out")
     return record
 
 
