@@ -31,6 +31,8 @@ _NOT_RECORDED = {"out", "overwrite", "rerun", "count", "sheet", "requests"}
 _PACKAGES = ("jax", "jaxlib", "flax", "numpy", "pillow", "av")
 # Flags that stand beside --requests only.
 MANY = ("batch", "fsdp", "coordinator", "processes", "process")
+# A flag's name in a record or a line of requests: with an = in it, its end would be taken for a value.
+_NAME = re.compile(r"[a-z][a-z0-9]*([_-][a-z0-9]+)*")
 # Settings of long videos only.
 _LONG = {"num_clips", "overlap_frames", "noise_recycle", "denoise_guidance"}
 
@@ -216,10 +218,14 @@ def as_flags(values: Mapping[str, Any]) -> list[str]:
     """Flags as they are typed, from their values by name; None and False: left out. 7.0 is 7, as JSON has it.
 
     Raises:
-        UserError: one cannot be typed.
+        UserError: one cannot be typed, or a name would be typed as another flag or value.
     """
     for name, value in values.items():
-        if "\0" in f"{name}{value}":
+        if not _NAME.fullmatch(name):
+            raise UserError(f"{name!r} is no flag's name: those have small letters, digits and _")
+        if not isinstance(value, str | int | float | None):
+            raise UserError(f"{name} = {value!r}: must be a text or a number, or true or false for a switch")
+        if "\0" in f"{value}":
             raise UserError(f"{name!r} = {value!r}: must not hold the character \\0")
     whole = {name: int(value) for name, value in values.items() if isinstance(value, float) and value.is_integer()}
     return [
@@ -374,6 +380,8 @@ def _read_record(path: Path, command: str) -> dict[str, Any]:
         raise UserError(f"--rerun {path} is not the JSON record of a run")
     if record["command"] != command:
         raise UserError(f"--rerun {path} is the record of another command: {record['command']}")
+    if strange := sorted({"help", *_NOT_RECORDED, *MANY} & set(record["arguments"])):
+        raise UserError(f"--rerun {path} has {strange[0]}, which no record has: take it out")
     return record
 
 

@@ -7,7 +7,6 @@ goes on where an earlier run stopped. Each output is one of a run of its own, bu
 """
 
 import argparse
-import json
 import re
 import sys
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -108,8 +107,8 @@ def read_requests(path: Path, task: Task, arguments: list[str], out: Path) -> li
 
 def _parse(line: str) -> dict[str, Any]:
     try:
-        values = json.loads(line)
-    except (ValueError, RecursionError):
+        values = parse_json(line, "this line")
+    except UserError:
         raise UserError('not JSON; write one object a line, {"id": "cat-1", "prompt": …}') from None
     if not isinstance(values, dict):
         raise UserError('no JSON object; write {"id": "cat-1", "prompt": …}')
@@ -126,13 +125,15 @@ def _flags(
     own = {name: value for name, value in values.items() if name != "id"}
     for name, value in own.items():
         is_switch = isinstance(parser.get_default(name), bool)
-        if isinstance(value, dict | list) or isinstance(value, bool) != is_switch:
+        if isinstance(value, bool) != is_switch:
             raise UserError(f"{name} = {value!r}: must be {'true or false' if is_switch else 'a text or a number'}")
         if name in _SHARED:
             raise UserError(f"{name} is the same for all requests; give it as the flag --{name}")
     target = f"--out={out / values['id']}.mp4"
     args = parser.parse_args([*arguments, *commands.as_flags(own), target])
     for name in own:
+        if name.replace("-", "_") not in vars(args):  # where it is null, the parser has not seen it
+            raise UserError(f"{name} is no flag of this command: mend the name or take it out")
         if isinstance(path := getattr(args, name, None), Path):
             setattr(args, name, folder / path)
     return args

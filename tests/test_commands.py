@@ -1,6 +1,7 @@
 """What both commands do with flags, mistakes and records, before and after a model is at work."""
 
 import json
+import shutil
 import subprocess
 import sys
 import time
@@ -149,6 +150,9 @@ def test_what_is_there_is_not_replaced(
         generate.main([*(f"{flag}={value}" for flag, value in flags.items()), "--sheet", "--overwrite"])
 
 
+RECORD = '{"command": "python -m magdiff_jax.generate", "inputs": {}, "arguments": {%s}}'
+
+
 @pytest.mark.parametrize(
     ("text", "complaint"),
     [
@@ -157,13 +161,20 @@ def test_what_is_there_is_not_replaced(
         ('{"command": "python -m magdiff_jax.generate", "arguments": 3, "inputs": {}}', "is not the JSON record"),
         ('{"command": "python -m magdiff_jax.edit", "arguments": {}, "inputs": {}}', "of another command: python -m"),
         ('{"command": "python -m magdiff_jax.generate", "arguments": {"magic": 1}, "inputs": {}}', "--magic=1"),
+        ("[" * 100_000, "is not the JSON record of a run"),
+        (RECORD % ('"prompt": ' + "[" * 500 + "]" * 500), "is not the JSON record of a run"),
+        (RECORD % ('"seed": ' + "1" * 5000), "is not the JSON record of a run"),
+        (RECORD % '"prompt": ["a"]', r"prompt = \['a'\]: must be a text or a number"),
+        (RECORD % '"model=x": "y"', "'model=x' is no flag's name"),
+        *((RECORD % f'"{name}": true', f"has {name}, which no record has") for name in ("overwrite", "help", "batch")),
     ],
 )
 def test_a_rerun_needs_a_record(text: str, complaint: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "record.json").write_text(text)
     flags = {"--rerun": "record.json", "--out": "b.mp4", "--model": ".", "--prompt": "a", "--subject": "a.png"}
-    with pytest.raises(UserError, match=complaint):
+    with pytest.raises(UserError, match=complaint) as caught:
         run("generate", flags, tmp_path, monkeypatch)
+    assert "\n" not in str(caught.value)
 
 
 def test_a_rerun_refuses_a_file_that_has_changed(
@@ -207,7 +218,9 @@ def test_a_model_that_cannot_be_sampled_like_that(
     written(schedule={**values["schedule"], "num_train_timesteps": 20})
     with pytest.raises(ConfigError, match="steps = 50: must be from 1 to 20"):
         run("generate", flags, tmp_path, monkeypatch)
-    written(fingerprints={name: value for name, value in values["fingerprints"].items() if name != "vision"})
+    shutil.rmtree(tmp_path / "other" / "vision")
+    values["fingerprints"].pop("vision")
+    written()
     with pytest.raises(UserError, match="no vision tower for APA"):
         run("generate", flags, tmp_path, monkeypatch)
 

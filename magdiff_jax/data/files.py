@@ -14,7 +14,7 @@ from magdiff_jax.media.images import Picture
 from magdiff_jax.media.masks import MaskReader
 from magdiff_jax.media.pairing import pair
 from magdiff_jax.media.readers import DEFAULT_FPS, Reader, open_reader
-from magdiff_jax.text import read_text
+from magdiff_jax.text import TextFile
 
 
 def open_clip(
@@ -23,7 +23,7 @@ def open_clip(
     id: str,
     source: str,
     caption: str = "",
-    caption_file: Path | None = None,
+    caption_file: TextFile | None = None,
     augmented_caption: str | None = None,
     label: str = "",
     category: str = "other",
@@ -82,7 +82,7 @@ class FileClip:
     known: Mapping[str, Any]
     mask_path: Path | None
     still_fps: float
-    caption_file: Path | None = None
+    caption_file: TextFile | None = None
 
     @property
     def id(self) -> str:
@@ -99,7 +99,7 @@ class FileClip:
         """
         known = dict(self.known)
         if self.caption_file is not None:
-            known["caption"] = known["augmented_caption"] = read_text(self.caption_file).strip()
+            known["caption"] = known["augmented_caption"] = self.caption_file.read().strip()
         (height, width), (fps, shown) = self._video.size, self._steps
         return ClipInfo(length=len(shown), height=height, width=width, fps=fps, **known)
 

@@ -6,17 +6,19 @@ Frames are JPEG bytes and masks PNG bytes, so that a reader decodes the few fram
 
 import hashlib
 import json
+import re
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from fnmatch import fnmatch
 from functools import cached_property
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from magdiff_jax.data.clip import CATEGORIES, Clip, ClipInfo, Frames, Masks, subject_areas
+from magdiff_jax.data.clip import Clip, Frames, Masks, subject_areas
+from magdiff_jax.data.record_fields import check_pixels, read_info
 from magdiff_jax.errors import UserError
+from magdiff_jax.media.headers import stated_size
 from magdiff_jax.places import fetch, is_remote, place, writing_whole
 from magdiff_jax.text import printable
 
@@ -25,15 +27,19 @@ _JPEG_QUALITY = 95
 _CHUNK_BYTES = 256 << 20
 # Where files of records that are in a bucket are copied to.
 CACHE = Path("~/.cache/magdiff_jax/records")
-_FIELDS = {
-    *("id", "source", "frames", "masks", "areas", "size", "fps"),
-    *("caption", "augmented_caption", "label", "category", "provenance"),
-}
 
 
 def encode(clip: Clip) -> dict[str, Any]:
-    """A clip as the values of one record, in the types of `builder.ClipBuilder`'s schema."""
+    """A clip as the values of one record, in the types of `builder.ClipBuilder`'s schema.
+
+    Raises:
+        UserError: it is larger than a record may be, or its frames cannot be decoded.
+    """
     info = clip.info
+    try:
+        check_pixels(info.length, info.height, info.width)
+    except ValueError as error:
+        raise UserError(f"clip {info.id!r}: {error}; make it shorter or smaller") from None
     frames, masks, areas = clip.encoded() if isinstance(clip, RecordClip) else _encode_pictures(clip)
     return {
         "id": info.id,
@@ -71,7 +77,8 @@ class RecordClip:
     """A clip in the bytes of one record.
 
     Raises:
-        UserError: the bytes are no such record. Damage to a picture shows when it is read.
+        UserError: the bytes are no such record, or one of its fields has no possible value. Damage to a picture shows
+            when it is read.
     """
 
     def __init__(self, record: bytes):
@@ -82,30 +89,11 @@ class RecordClip:
             self._values = tf_example_pb2.Example.FromString(record).features.feature
         except DecodeError:
             raise UserError("a record is damaged: its bytes are no tf.train.Example; write the records again") from None
-        if lacking := sorted(_FIELDS - set(self._values)):
-            raise UserError(f"a record lacks {', '.join(lacking)}: it is none of clips, or of another version")
+        self.info = read_info(self._values)
 
     @property
     def id(self) -> str:
-        return self._text("id")
-
-    @cached_property
-    def info(self) -> ClipInfo:
-        values = self._values
-        height, width = values["size"].int64_list.value
-        return ClipInfo(
-            id=self._text("id"),
-            source=self._text("source"),
-            length=len(values["frames"].bytes_list.value),
-            height=height,
-            width=width,
-            fps=values["fps"].float_list.value[0],
-            caption=self._text("caption"),
-            augmented_caption=self._text("augmented_caption"),
-            label=self._text("label"),
-            category=CATEGORIES[values["category"].int64_list.value[0]],
-            provenance=self._provenance(),
-        )
+        return self.info.id
 
     def frames(self, indices: Sequence[int]) -> Frames:
         import cv2
@@ -130,28 +118,20 @@ class RecordClip:
         frames, masks = (list(self._values[name].bytes_list.value) for name in ("frames", "masks"))
         return frames, masks, list(self._values["areas"].float_list.value)
 
-    def _provenance(self) -> dict[str, Any]:
-        try:
-            return json.loads(self._text("provenance"))
-        except ValueError as error:
-            raise UserError(f"record {self._text('id')!r} is damaged: its provenance is no JSON: {error}") from None
-
     def _decode(self, encoded: bytes, flags: int) -> np.ndarray:
         import cv2
 
-        image = cv2.imdecode(np.frombuffer(encoded, np.uint8), flags)
-        if image is None or image.shape[:2] != (self.info.height, self.info.width):
+        height, width = self.info.height, self.info.width
+        stated = stated_size(encoded)
+        # A few kilobytes may unpack to gigabytes: the header comes first. What is turned by its Exif has sides changed.
+        fits = stated is not None and sorted(stated) == sorted((height, width))
+        image = cv2.imdecode(np.frombuffer(encoded, np.uint8), flags) if fits else None
+        if image is None or image.shape[:2] != (height, width):
             raise UserError(
-                f"record {self.info.id!r} is damaged: a frame or mask of it is no {self._size}-pixel picture"
+                f"record {self.info.id!r} is damaged: a frame or mask of it is no {width}x{height}-pixel PNG or JPEG "
+                "picture; write the records again"
             )
         return image
-
-    @property
-    def _size(self) -> str:
-        return f"{self.info.width}x{self.info.height}"
-
-    def _text(self, name: str) -> str:
-        return self._values[name].bytes_list.value[0].decode()
 
 
 class RecordSource:
@@ -211,7 +191,8 @@ def record_files(folder: str | Path, split: str) -> list[Any]:
     """The ArrayRecord files of a split, in order. Raises UserError where there are none."""
     within = dataset_folder(folder)
     names = {path.name: path for path in within.iterdir()}
-    files = [names[name] for name in sorted(names) if fnmatch(name, f"*-{split}.array_record-*-of-*")]
+    own = re.compile(rf".*-{re.escape(split)}\.array_record-\d+-of-\d+")
+    files = [names[name] for name in sorted(names) if own.fullmatch(name)]
     if not files:
         there = sorted({name.split(".array_record")[0].rsplit("-", 1)[-1] for name in names if ".array_record" in name})
         raise UserError(f"{within} has no split {split!r}; it has {', '.join(there) or 'none'}")

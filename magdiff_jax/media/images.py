@@ -1,7 +1,7 @@
 """Pictures: read them safely, write them atomically, fit them to a size."""
 
 import io
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from fractions import Fraction
@@ -13,11 +13,15 @@ from jaxtyping import Bool, UInt8, UInt16
 from PIL import ExifTags, Image, ImageCms, ImageOps, UnidentifiedImageError
 
 from magdiff_jax.errors import UserError, refusals_told
+from magdiff_jax.media.durations import KINDS, stated_durations
 from magdiff_jax.media.formats import pillow_format
 from magdiff_jax.replacing import replacing
 
 # Just under the size at which Pillow itself warns of a decompression bomb.
 MAX_PIXELS = 89_000_000
+# Of all frames of a clip together: 10,000 of 512x512, or a minute of full HD. An animation is drawn from its start for
+# any of its frames, and a file of a kilobyte may have frames that take minutes.
+MAX_CLIP_PIXELS = 3_000_000_000
 
 # Named one by one because some of Pillow's other readers start programs or only read headers.
 _FORMATS = ("PNG", "JPEG", "WEBP", "GIF", "BMP", "TIFF", "PPM", "AVIF")
@@ -59,24 +63,54 @@ def read_image(path: str | Path) -> Picture:
     16-bit values are scaled to 8 bits; colours under transparent pixels are kept as they are.
 
     Raises:
-        UserError: the file is missing, a folder, not a picture, damaged, or over `MAX_PIXELS`.
+        UserError: the file is missing, a folder, not a picture, damaged, over `MAX_PIXELS`, or an animation over
+            `MAX_CLIP_PIXELS`.
     """
-    picture, _ = next(read_animation(path))
+    _, picture = next(read_animation(path, {0}))
     return picture
 
 
-def read_animation(path: str | Path) -> Iterator[tuple[Picture, Fraction]]:
-    """Yields the frames of a picture file with the seconds each is shown (0 for a still).
+def read_animation(path: str | Path, frames: Collection[int]) -> Iterator[tuple[int, Picture]]:
+    """Yields these frames of a picture file with their numbers, ascending; a still has frame 0.
 
     Raises:
-        UserError: as `read_image` does, when the frame concerned is reached.
+        UserError: as `read_image` does, when the frame concerned is reached, or it is of another size than the first.
     """
     with _opened(Path(path)) as image:
-        for index in _frames_of(image):
-            image.seek(index)
-            image.load()
-            milliseconds = Fraction(image.info.get("duration") or 0)
-            yield _to_picture(image), milliseconds / 1000
+        first, size = _frames_of(image).start, image.size
+        for index in range(max(frames, default=-1) + 1):
+            image.seek(first + index)
+            # GIF's may be larger than its header says: what is drawn stays within what was checked.
+            if image.size != size:
+                raise ValueError(f"it has frames of {size[0]}x{size[1]} and of {image.width}x{image.height}")
+            if index in frames:
+                image.load()
+                yield index, _to_picture(image)
+
+
+def frame_durations(path: str | Path) -> list[Fraction]:
+    """For how many seconds each frame of a picture file is shown, 0 for a still. Of these kinds AVIF alone is decoded.
+
+    Raises:
+        UserError: as `read_image` does, or the file is cut short.
+    """
+    path = Path(path)
+    with _opened(path) as image:
+        frames = _frames_of(image)
+        if len(frames) == 1:
+            return [Fraction(0)]
+        if image.format not in KINDS:
+            return [_duration(image, index) for index in frames]
+        durations = stated_durations(path, image.format)
+        if len(durations) != len(frames):
+            raise ValueError(f"it is cut short or damaged: {len(durations)} of its {len(frames)} frames are there")
+        return durations
+
+
+def _duration(image: Image.Image, index: int) -> Fraction:
+    image.seek(index)
+    image.load()
+    return Fraction(image.info.get("duration") or 0) / 1000
 
 
 def picture_size(path: Path) -> tuple[int, int]:
@@ -90,6 +124,17 @@ def picture_size(path: Path) -> tuple[int, int]:
 
 
 def _frames_of(image: Image.Image) -> range:
+    """The numbers of `_all_frames`. Raises ValueError where they are over `MAX_CLIP_PIXELS`."""
+    frames, (width, height) = _all_frames(image), image.size
+    if len(frames) * width * height > MAX_CLIP_PIXELS:
+        raise ValueError(
+            f"its {len(frames)} frames of {width}x{height} have over {MAX_CLIP_PIXELS / 1e6:.0f} megapixels together; "
+            "make it shorter or smaller"
+        )
+    return frames
+
+
+def _all_frames(image: Image.Image) -> range:
     """The frames of an animation, or the one picture: without previews, pages, and stills for old readers (APNG)."""
     if image.format not in _ANIMATED or not getattr(image, "is_animated", False):
         return range(1)
@@ -129,7 +174,7 @@ def count_frames(path: Path) -> int:
     """Returns how many frames a picture file holds: 1 for a still, 0 when it is no picture."""
     try:
         with Image.open(path, formats=_formats(path)) as image:
-            return len(_frames_of(image))
+            return len(_all_frames(image))
     except (*_BOMBS, UserError):
         return 1
     except Exception:

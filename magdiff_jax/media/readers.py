@@ -10,7 +10,7 @@ import numpy as np
 from typing_extensions import Protocol, runtime_checkable
 
 from magdiff_jax.errors import UserError
-from magdiff_jax.media.images import Picture, count_frames, picture_size, read_animation, read_image
+from magdiff_jax.media.images import Picture, count_frames, frame_durations, picture_size, read_animation, read_image
 from magdiff_jax.media.seeking import VideoReader
 from magdiff_jax.media.steps import Timeline
 
@@ -117,10 +117,7 @@ class FolderReader:
 
 
 class AnimationReader:
-    """An animated picture, or a still one, which has one frame; see `Reader`.
-
-    The times of an animation are only known once all its frames have been decoded.
-    """
+    """An animated picture, or a still one, which has one frame; see `Reader`."""
 
     def __init__(self, path: Path, fps: float):
         self.path, self._still_fps = path, fps
@@ -133,7 +130,7 @@ class AnimationReader:
     def timeline(self) -> Timeline:
         if self.is_still:
             return _constant(1, self._still_fps)
-        seconds = [_seconds_shown(seconds) for _, seconds in read_animation(self.path)]
+        seconds = [_seconds_shown(seconds) for seconds in frame_durations(self.path)]
         times = np.cumsum([0, *(round(each / _TICK) for each in seconds)])
         return Timeline(times[:-1], int(times[-1]), _TICK, None)
 
@@ -147,11 +144,7 @@ class AnimationReader:
 
     def read(self, frames: set[int]) -> Iterator[tuple[int, Picture]]:
         """See `Reader`."""
-        for number, (picture, _) in enumerate(read_animation(self.path)):
-            if number in frames:
-                yield number, picture
-            if number >= max(frames, default=0):
-                return
+        yield from read_animation(self.path, frames)
 
 
 def picture_files(folder: Path) -> list[Path]:

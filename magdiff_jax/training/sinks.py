@@ -42,7 +42,7 @@ def _is_entry(line: bytes, last: int) -> bool:
     """Whether this is a whole line of a step up to `last`."""
     try:
         step = json.loads(line)["step"]
-    except (ValueError, TypeError, KeyError):
+    except (ValueError, TypeError, KeyError, RecursionError):
         return False
     return line.endswith(b"\n") and isinstance(step, int) and step <= last
 

@@ -8,7 +8,7 @@ tokenizer/                       as transformers reads it
 import dataclasses
 import hashlib
 import json
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -21,7 +21,8 @@ from magdiff_jax.diffusion.schedule import ScheduleConfig
 from magdiff_jax.errors import UserError
 from magdiff_jax.models import COMPONENTS, Params
 from magdiff_jax.models.network import flatten
-from magdiff_jax.weights.files import read_json, sha256, write_json
+from magdiff_jax.weights.files import PICKLES, read_json, sha256, write_json
+from magdiff_jax.weights.names import shown
 
 # The file that makes a folder a model, and the format that it names.
 MARK = "model.json"
@@ -118,7 +119,11 @@ def write_description(
 
 
 def read_description(folder: Path) -> Description:
-    """Read and check all configurations. Raises UserError where the folder is no model of ours."""
+    """Read and check all configurations.
+
+    Raises:
+        UserError: the folder is no model of ours, or holds other weights too.
+    """
     if not (folder / MARK).is_file():
         raise UserError(f"{folder}: no MagDiff model ({MARK} is missing); make one with tools/convert_torch_weights.py")
     values = read_json(folder / MARK)
@@ -134,7 +139,9 @@ def read_description(folder: Path) -> Description:
         name: _config(COMPONENTS[name][1], read_json(folder / name / "config.json"), folder / name / "config.json")
         for name in fingerprints
     }
-    return Description(_config(ModelConfig, values, folder / MARK), schedule, networks, fingerprints)
+    model = _config(ModelConfig, values, folder / MARK)
+    _check_strangers(folder, fingerprints)
+    return Description(model, schedule, networks, fingerprints)
 
 
 def read_component(folder: Path, name: str, shapes: Params, expected: str) -> Params:
@@ -185,9 +192,31 @@ def _checked_files(folder: Path, name: str) -> Path:
         raise UserError(f"{sums}: no such file; convert or copy the model again")
     written = sums.read_text(encoding="utf-8", errors="replace").splitlines()
     if damaged := sorted(set(written) - set(_checksums(path.parent))):
-        names = ", ".join(line.split("  ")[-1] for line in damaged)
-        raise UserError(f"{path.parent}: damaged or missing: {names}; convert or copy the model again")
+        raise UserError(
+            f"{path.parent}: damaged or missing: {', '.join(map(_listed, damaged))}; convert or copy the model again"
+        )
+    # An emptied list has nothing to say against any file, and what it does not list may be read all the same.
+    known = {"config.json", CHECKSUMS, *map(_listed, written)}
+    strange = {each.relative_to(path.parent).as_posix() for each in path.parent.rglob("*") if not each.is_dir()} - known
+    if strange:
+        raise UserError(
+            f"{path.parent}: {CHECKSUMS} does not list {shown(sorted(strange))}; delete what is not of the model, or "
+            "convert or copy it again"
+        )
     return path
+
+
+def _listed(line: str) -> str:
+    """The file that a line of the checksums is of."""
+    return line.partition("  ")[2]
+
+
+def _check_strangers(folder: Path, components: Collection[str]) -> None:
+    """Raises UserError where a model's folder has weights beside its components, which are not those that are read."""
+    strange = [path.name for path in folder.iterdir() if path.suffix in (".safetensors", *PICKLES)]
+    strange += [name for name in COMPONENTS if name not in components and (folder / name).exists()]
+    if strange:
+        raise UserError(f"{folder}: {MARK} does not list {shown(sorted(strange))}; move what is not of the model away")
 
 
 def _restore(path: Path, shapes: Params, arguments: Params) -> Params:

@@ -19,6 +19,7 @@ from safetensors import SafetensorError, deserialize, safe_open
 
 from magdiff_jax.errors import UserError
 from magdiff_jax.extras import require
+from magdiff_jax.text import parse_json, read_text
 from magdiff_jax.weights.names import shown, unwrapped
 
 SAFETENSORS_DTYPES = {
@@ -109,12 +110,9 @@ def _spellings(name: str, variant: str) -> tuple[str, ...]:
 
 def read_json(path: Path) -> dict[str, Any]:
     """A JSON object. Raises UserError where there is none."""
-    try:
-        values = json.loads(path.read_text(encoding="utf-8"))
-    except FileNotFoundError:
-        raise UserError(f"{path}: no such file") from None
-    except (OSError, ValueError, RecursionError) as error:
-        raise UserError(f"{path}: not readable as JSON ({error})") from None
+    if not path.exists():
+        raise UserError(f"{path}: no such file")
+    values = parse_json(read_text(path), str(path))
     if not isinstance(values, dict):
         raise UserError(f"{path}: holds no JSON object")
     return values

@@ -10,10 +10,12 @@ from pathlib import Path
 import jax
 import numpy as np
 import pytest
+from jax.sharding import NamedSharding, PartitionSpec
 
 from magdiff_jax.errors import UserError
 from magdiff_jax.models import COMPONENTS, build
 from magdiff_jax.replacing import check_replaceable, replacing
+from magdiff_jax.sharding.mesh import MeshConfig, make_mesh
 from magdiff_jax.weights import directory
 from magdiff_jax.weights.export import MARK, to_torch
 from magdiff_jax.weights.sources import Sources
@@ -107,6 +109,60 @@ def test_parameters_without_checksums_are_refused(model: Path, tmp_path: Path) -
     shutil.copytree(model / "resampler", tmp_path / "resampler", ignore=shutil.ignore_patterns("SHA256SUMS"))
     with pytest.raises(UserError, match="SHA256SUMS: no such file; convert or copy the model again"):
         directory.read_component(tmp_path, "resampler", build("resampler", RESAMPLER).shapes, "0" * 64)
+
+
+def _rewrite_sums(component: Path, change: Callable[[list[str]], list[str]]) -> None:
+    sums = component / "SHA256SUMS"
+    sums.write_text("".join(change(sums.read_text().splitlines(keepends=True))))
+
+
+STRANGE: dict[str, tuple[Callable[[Path], object], str]] = {
+    "sums-emptied": (lambda folder: _rewrite_sums(folder, lambda lines: []), r"params/.*, … \(\d+ in all\)"),
+    "sums-lack-a-line": (lambda folder: _rewrite_sums(folder, lambda lines: lines[1:]), "params/"),
+    "file-among-parameters": (lambda folder: (folder / "params/d/0123").write_bytes(b"x"), "params/d/0123"),
+    "file-beside": (lambda folder: (folder / "model.safetensors").touch(), "model.safetensors"),
+    "link-beside": (lambda folder: (folder / "params2").symlink_to("nowhere"), "params2"),
+    "folder-beside": (lambda folder: shutil.copytree(folder / "params", folder / "params.old"), "params.old/.*"),
+}
+
+
+@pytest.mark.parametrize("on_a_mesh", [False, True], ids=["one-device", "mesh"])
+@pytest.mark.parametrize(("change", "names"), STRANGE.values(), ids=STRANGE)
+def test_files_without_a_checksum_are_refused(
+    model: Path, tmp_path: Path, change: Callable[[Path], object], names: str, on_a_mesh: bool
+) -> None:
+    component = tmp_path / "resampler"
+    shutil.copytree(model / "resampler", component)
+    shapes = build("resampler", RESAMPLER).shapes
+    everywhere = NamedSharding(make_mesh(MeshConfig(), jax.devices()), PartitionSpec())
+    targets = jax.tree.map(lambda leaf: jax.ShapeDtypeStruct(leaf.shape, leaf.dtype, sharding=everywhere), shapes)
+
+    def read() -> object:
+        if on_a_mesh:
+            return directory.read_sharded(tmp_path, "resampler", targets)
+        expected = directory.read_description(model).fingerprints["resampler"]
+        return directory.read_component(tmp_path, "resampler", shapes, expected)
+
+    assert len(jax.tree.leaves(read())) == len(jax.tree.leaves(shapes))
+    change(component)
+    with pytest.raises(
+        UserError, match=f"^{component}: SHA256SUMS does not list {names}.*; delete what is not"
+    ) as caught:
+        read()
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize("name", ["MagDiff.safetensors", "pytorch_model.bin", "last.ckpt", "vision"])
+def test_weights_beside_those_of_the_model_are_refused(model: Path, tmp_path: Path, name: str) -> None:
+    folder = tmp_path / "model"
+    shutil.copytree(model, folder, ignore=shutil.ignore_patterns("params"))
+    (folder / "README.md").write_text("a card")
+    directory.read_description(folder)
+    (folder / name).touch() if "." in name else (folder / name).mkdir()
+    with pytest.raises(
+        UserError, match=f"^{folder}: model.json does not list {name}; move what is not of the model away"
+    ):
+        directory.read_description(folder)
 
 
 def test_parameters_of_another_model_are_refused(model: Path) -> None:

@@ -234,10 +234,10 @@ def test_a_pickle_without_tensors_is_refused(tmp_path: Path, contents: object) -
         read_file(tmp_path / "weights.pth")
 
 
-@pytest.mark.parametrize("text", ["", "{", "[1]", "[" * 100_000, "\udcff", "null"])
+@pytest.mark.parametrize("text", ["", "{", "[1]", "[" * 100_000, "[" * 500 + "]" * 500, "\udcff", "null"])
 def test_json_garbage_is_refused(tmp_path: Path, text: str) -> None:
     (tmp_path / "config.json").write_bytes(text.encode(errors="surrogateescape"))
-    with pytest.raises(UserError, match=r"config\.json: (not readable as JSON|holds no JSON object)"):
+    with pytest.raises(UserError, match=r"config\.json(: holds no JSON object| is no JSON| is no UTF-8 text)"):
         read_json(tmp_path / "config.json")
     with pytest.raises(UserError, match="no such file"):
         read_json(tmp_path / "absent.json")

@@ -1,11 +1,11 @@
 """What a data set says of itself, in the files beside its records."""
 
-import json
 from pathlib import Path
 from typing import NamedTuple
 
 from magdiff_jax.data.records import dataset_folder
 from magdiff_jax.errors import UserError
+from magdiff_jax.text import parse_json, read_text
 
 
 class About(NamedTuple):
@@ -31,7 +31,7 @@ def about_records(folder: Path, split: str) -> About:
     folder = dataset_folder(folder)
     path = folder / "dataset_info.json"
     try:
-        info = json.loads(path.read_text(encoding="utf-8"))
+        info = parse_json(read_text(path), str(path))
         splits = {entry["name"]: sum(map(int, entry.get("shardLengths", []))) for entry in info.get("splits", [])}
         licence = info.get("redistributionInfo", {}).get("license", "")
         facts = {
@@ -43,7 +43,7 @@ def about_records(folder: Path, split: str) -> About:
             "Records": str(folder.absolute()),
         }
         return About(info["name"], info.get("description", ""), {name: text for name, text in facts.items() if text})
-    except (OSError, ValueError, TypeError, KeyError, AttributeError) as error:
+    except (UserError, ValueError, TypeError, KeyError, AttributeError) as error:
         raise UserError(f"{path} is damaged: write the data set again") from error
 
 

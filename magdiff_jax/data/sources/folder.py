@@ -13,7 +13,7 @@ from magdiff_jax.errors import UserError
 from magdiff_jax.media.readers import DEFAULT_FPS, is_picture_name
 from magdiff_jax.media.writing import check_fps
 from magdiff_jax.places import is_remote, place, walk
-from magdiff_jax.text import printable
+from magdiff_jax.text import TextFile, printable
 
 VIDEO_SUFFIXES = (
     ".mp4",
@@ -55,7 +55,8 @@ class FolderSource:
     Args:
         folder: of the videos.
         captions: a table of them, see `captions.read_rows`; a video that is not in it has an empty caption. None or
-            "" for captions in a text file beside each video (`NAME.txt`), and empty ones where there is none.
+            "" for captions in a text file beside each video (`NAME.txt`), and empty ones where there is none. A link
+            that leads out of `folder` is no such file, and an error of its video.
         masks: a folder with the masks of each video under its id: a folder of pictures, a video, or one picture for
             all frames. A video without has no masks; with None or "" there are none.
         name: `ClipInfo.source`.
@@ -130,7 +131,7 @@ class FolderSource:
             id=printable(entry.id),
             source=self._name,
             caption=row.caption if row else "",
-            caption_file=caption_file,
+            caption_file=None if caption_file is None else TextFile(caption_file, self._folder),
             label=row.label if row else "",
             category=row.category if row else "other",
             provenance=provenance,

@@ -78,6 +78,25 @@ def test_text_beside_a_video_is_its_caption(videos):
         _ = source[0].info
 
 
+def test_a_text_that_is_a_link_out_of_the_folder_is_not_read(videos, tmp_path):
+    (tmp_path / "private").mkdir()
+    (tmp_path / "private" / "key.txt").write_text("a secret")
+    (videos / "captions").mkdir()
+    (videos / "captions" / "b.txt").write_text("a man")
+    (videos / "a.v2.txt").symlink_to(tmp_path / "private" / "key.txt")
+    (videos / "café.txt").symlink_to("../private/key.txt")
+    (videos / "b.txt").symlink_to("captions/b.txt")
+    (videos / "deep" / "er" / "d.mp4").symlink_to(videos / "b.mp4")
+    (tmp_path / "linked").symlink_to(videos)
+    for folder in (videos, tmp_path / "linked"):
+        source = FolderSource(folder)
+        for index in (0, 2):
+            with pytest.raises(UserError, match=r"\.txt is a link that leads out of .*: put a copy of the text there"):
+                _ = source[index].info
+        assert source[1].info.caption == "a man"
+        assert source[4].info.length == 4
+
+
 @pytest.mark.parametrize(("name", "split"), [("weightless", "train"), ("paper", "train"), ("evaluation", "test")])
 def test_flags_of_prepare_reach_captions_in_texts_or_a_table_and_masks(videos, name, split):
     def source(captions):
