@@ -82,7 +82,7 @@ def test_answers_in_a_batch_are_those_of_pictures_asked_alone(language_model, tm
     questions = [QUESTION, "dog?", "How many cups of coffee are there in the picture?"]
     asked = [(questions[index % 3], picture) for index, picture in enumerate(pictures)]
     alone = [model.answer(*one) for one in asked]
-    assert len(set(alone)) > 4
+    assert len(set(alone)) >= 4
     answers, sizes = asked_together(
         lambda one: model.answer(*one), asked, Blip2VisionModel, lambda found: len(found.last_hidden_state)
     )

