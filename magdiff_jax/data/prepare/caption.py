@@ -45,7 +45,7 @@ class Blip2:
     ) -> None:
         self.name = f"blip2:{model}"
         places = devices(device)
-        place(places[0], dtype)
+        place(places[0], dtype)  # a mistake in them is told now, not by the first clip
         folder = find(model, _TYPES)
         from transformers import AutoConfig, AutoImageProcessor, AutoTokenizer, Blip2Processor
 

@@ -25,7 +25,7 @@ from magdiff_jax.media.segment import check_box
 
 _DETECTORS = ("grounding-dino", "mm-grounding-dino")
 # Pictures in a batch of the detector.
-_MOST = 8
+_MOST = 4
 
 
 class _Found(NamedTuple):
@@ -48,8 +48,8 @@ class _Detection(NamedTuple):
 class GroundedSam2:
     """Segments by a label with Grounding DINO and SAM 2.
 
-    Threads may share it: frames in which it looks for labels make batches, where they have one size, and while one
-    clip is tracked the others' frames are prepared.
+    Threads may share it. Frames in which it looks for labels make batches where they have one size, which changes what
+    is found by rounding only; while one clip is tracked the others' frames are prepared.
 
     Args:
         detector: Grounding DINO; a folder, or its name on the model hub; with or without a revision (see `revisions`).
@@ -84,7 +84,8 @@ class GroundedSam2:
         self.name = f"grounded_sam2:{detector}+{tracker}"
         self._detector_name, self._tracker_name = detector, tracker
         places = devices(device)
-        self._preparation = sam2.Preparation(tracker, place(places[0], dtype).dtype)
+        tracker_folder = find(tracker, sam2.TYPES)
+        self._preparation = sam2.Preparation(tracker, tracker_folder, place(places[0], dtype).dtype)
         folder = find(detector, _DETECTORS)
         self._processor = _load_processor(detector, folder)
         # Tokenizers do not take two calls at a time.

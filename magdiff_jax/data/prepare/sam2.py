@@ -1,6 +1,7 @@
 """SAM 2 segments what a box encloses and tracks it through a clip (Ravi et al., ICLR 2025)."""
 
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -19,15 +20,15 @@ class Preparation:
     """Pictures made into what SAM 2 takes; in any thread.
 
     Args:
-        name: as of `Sam2Tracker`.
+        name: of the model, for messages.
+        folder: of the model, as `models.find` gives it.
         dtype: of the network, as PyTorch has it.
 
     Raises:
-        UserError: the model is missing.
+        UserError: the folder holds no settings of a processor.
     """
 
-    def __init__(self, name: str, dtype: Any) -> None:
-        folder = find(name, TYPES)
+    def __init__(self, name: str, folder: Path, dtype: Any) -> None:
         from transformers import ViTImageProcessorPil
 
         self._dtype = dtype
@@ -71,8 +72,8 @@ class Sam2Tracker:
 
     def __init__(self, name: str, place: Placement) -> None:
         self._place = place
-        self._preparation = Preparation(name, place.dtype)
         folder = find(name, TYPES)
+        self._preparation = Preparation(name, folder, place.dtype)
         from transformers import Sam2VideoModel
 
         self._model = load(

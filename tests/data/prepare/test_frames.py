@@ -42,14 +42,21 @@ def test_frames_ahead_are_the_same_each_prepared_once_by_other_threads() -> None
     assert len(frames) == 30
 
 
+def prepared(preparing: Preparing, count: int) -> list[int]:
+    """What is prepared some time after there are so many."""
+    end = time.monotonic() + 10
+    while len(preparing.numbers) < count and time.monotonic() < end:
+        time.sleep(0.01)
+    time.sleep(0.1)
+    return sorted(preparing.numbers)
+
+
 def test_eight_frames_ahead_and_no_more() -> None:
     preparing = Preparing()
     frames = FramesAhead(FRAMES, preparing)
-    time.sleep(0.3)
-    assert sorted(preparing.numbers) == list(range(8)), "before the first is asked for"
+    assert prepared(preparing, 8) == list(range(8)), "before the first is asked for"
     assert frames[4] == 40
-    time.sleep(0.3)
-    assert sorted(preparing.numbers) == list(range(12))
+    assert prepared(preparing, 12) == list(range(12))
     assert frames[0] == 0, "what was passed by is prepared anew"
 
 

@@ -309,6 +309,35 @@ def test_the_device_is_busy_while_threads_prepare(sleepers: Account) -> None:
     assert shared >= 0.9
 
 
+class WithoutWeights:
+    """A segmenter whose model turns out to be damaged when the first clip needs it."""
+
+    name = "without weights"
+
+    def __init__(self) -> None:
+        def fail(device: str) -> None:
+            raise UserError("model here: it cannot be loaded")
+
+        self._track: Shared[Any, Any] = Shared(fail, ["gpu"], track)
+
+    def segment(self, frames: Frames, label: str, box: Any) -> stages.Segmentation:
+        return stages.Segmentation(self._track(frames), {})
+
+
+def test_a_box_outside_puts_a_clip_aside_and_a_model_that_is_missing_does_not(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(stages.SEGMENTERS, "without_weights", f"{__name__}.WithoutWeights")
+    segment = Segment(config(kind="without_weights"))
+    (clip,) = make_clips(1)
+    labelled = DecodedClip(ClipInfo(**{**vars(clip.info), "label": "cat"}), clip.all_frames, None)
+    with pytest.raises(UserError, match="it cannot be loaded"):
+        segment(labelled)
+    provenance = {**clip.info.provenance, "box": [4, 4, 5, 2]}
+    boxed = DecodedClip(ClipInfo(**{**vars(labelled.info), "provenance": provenance}), clip.all_frames, None)
+    with pytest.raises(stages.Rejected, match="does not lie within the frame of 8x8") as caught:
+        segment(boxed)
+    assert caught.value.rule == "box"
+
+
 @pytest.mark.parametrize("ending", ["", "raise SystemExit(3)"])
 def test_a_process_ends_though_models_are_held_and_one_is_at_work(ending: str) -> None:
     program = f"""
