@@ -1,4 +1,4 @@
-"""The frames of a clip in the form that a model takes, a few at a time: prepared as a whole a clip takes 12 MB a frame.
+"""The frames of a clip in the form that a model takes, a few at a time: a clip prepared as a whole takes 12 MB a frame.
 
 They serve transformers' video sessions as their `processed_frames`.
 """
@@ -8,15 +8,10 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from functools import lru_cache
 from typing import Any
 
-import numpy as np
-from jaxtyping import UInt8
-
 from magdiff_jax.data.clip import Frames
 
-# One frame takes a processor about as long as two or three take a GPU.
+# Enough for several threads to work for one GPU at a time.
 _AHEAD = 8
-
-Prepare = Callable[[UInt8[np.ndarray, "_height _width 3"]], Any]
 
 
 class LazyFrames:
@@ -27,7 +22,7 @@ class LazyFrames:
         prepare: a frame → a tensor [3, height, width].
     """
 
-    def __init__(self, frames: Any, prepare: Prepare) -> None:
+    def __init__(self, frames: Any, prepare: Callable[[Any], Any]) -> None:
         self._frames = frames
         self._prepare = prepare
 
@@ -46,7 +41,7 @@ class FramesAhead:
         prepare: a frame → a tensor [3, height, width]; called in several threads at a time.
     """
 
-    def __init__(self, frames: Frames, prepare: Prepare) -> None:
+    def __init__(self, frames: Frames, prepare: Callable[[Any], Any]) -> None:
         self._frames = frames
         self._prepare = prepare
         self._prepared: dict[int, Future] = {}

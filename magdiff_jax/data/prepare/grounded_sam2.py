@@ -84,8 +84,8 @@ class GroundedSam2:
         self.name = f"grounded_sam2:{detector}+{tracker}"
         self._detector_name, self._tracker_name = detector, tracker
         places = devices(device)
-        tracker_folder = find(tracker, sam2.TYPES)
-        self._preparation = sam2.Preparation(tracker, tracker_folder, place(places[0], dtype).dtype)
+        place(places[0], dtype)  # a mistake in them is told now, not by the first clip
+        self._preparation = sam2.Preparation(tracker, find(tracker, sam2.TYPES))
         folder = find(detector, _DETECTORS)
         self._processor = _load_processor(detector, folder)
         # Tokenizers do not take two calls at a time.
@@ -116,7 +116,7 @@ class GroundedSam2:
                 return Segmentation(None, provenance)
         height, width = frames.shape[1:3]
         check_box(box, height, width)
-        masks = self._track(sam2.Prepared(FramesAhead(frames, self._preparation), (height, width), box))
+        masks = self._track(sam2.Prepared(FramesAhead(frames, self._preparation.resized), (height, width), box))
         return Segmentation(masks if masks.any() else None, provenance | {"box": list(box)})
 
     def _find(self, frame: UInt8[np.ndarray, "height width 3"], label: str) -> _Detection:
