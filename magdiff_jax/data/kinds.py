@@ -9,7 +9,13 @@ from magdiff_jax.config import ConfigError
 
 
 def make(what: str, kinds: Mapping[str, str], spec: Mapping[str, Any]) -> Any:
-    """The object that `spec` names.
+    """The object that `spec` names. Arguments and errors are those of `read`."""
+    cls, bound = read(what, kinds, spec)
+    return cls(*bound.args, **bound.kwargs)
+
+
+def read(what: str, kinds: Mapping[str, str], spec: Mapping[str, Any]) -> tuple[Any, inspect.BoundArguments]:
+    """The class that `spec` names, and all its arguments, with defaults for those that the spec leaves out.
 
     Args:
         what: for messages, such as "source".
@@ -26,8 +32,9 @@ def make(what: str, kinds: Mapping[str, str], spec: Mapping[str, Any]) -> Any:
     module, name = kinds[kind].rsplit(".", 1)
     cls = getattr(importlib.import_module(module), name)
     try:
-        inspect.signature(cls).bind(**arguments)
+        bound = inspect.signature(cls).bind(**arguments)
     except TypeError as error:
         taken = ", ".join(inspect.signature(cls).parameters)
         raise ConfigError(f"{what} {kind!r}: {error}; it takes {taken or 'nothing'}") from None
-    return cls(**arguments)
+    bound.apply_defaults()
+    return cls, bound

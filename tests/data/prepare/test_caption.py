@@ -2,11 +2,12 @@ import numpy as np
 import pytest
 import skimage.data
 from PIL import Image
-from transformers import AutoTokenizer, Blip2ForConditionalGeneration
+from transformers import AutoTokenizer, Blip2ForConditionalGeneration, Blip2VisionModel
 
 from magdiff_jax.data.prepare.caption import Blip2
 from magdiff_jax.data.prepare.stages import make_captioner
 from magdiff_jax.errors import UserError
+from tests.data.prepare.batches import asked_together
 from tests.data.prepare.tiny_models import write_blip2
 
 torch = pytest.importorskip("torch")
@@ -66,9 +67,24 @@ def test_half_precision_and_the_name(folder, driver):
     assert model.name == f"blip2:{folder}"
 
 
-def test_damaged_weights_are_a_user_error(tmp_path):
+def test_damaged_weights_are_a_user_error(tmp_path, driver):
     write_blip2(tmp_path)
     weights = (tmp_path / "model.safetensors").read_bytes()
     (tmp_path / "model.safetensors").write_bytes(weights[: len(weights) // 2])
     with pytest.raises(UserError, match="cannot be loaded"):
-        Blip2(str(tmp_path), device="cpu")
+        Blip2(str(tmp_path), device="cpu").answer(QUESTION, driver[0])
+
+
+@pytest.mark.parametrize("language_model", ["opt", "t5"])
+def test_answers_in_a_batch_are_those_of_pictures_asked_alone(language_model, tmp_path, driver):
+    model = Blip2(str(write_blip2(tmp_path, language_model)), device="cpu")
+    pictures = [skimage.data.chelsea(), skimage.data.coffee(), skimage.data.astronaut(), skimage.data.rocket(), *driver]
+    questions = [QUESTION, "dog?", "How many cups of coffee are there in the picture?"]
+    asked = [(questions[index % 3], picture) for index, picture in enumerate(pictures)]
+    alone = [model.answer(*one) for one in asked]
+    assert len(set(alone)) >= 4
+    answers, sizes = asked_together(
+        lambda one: model.answer(*one), asked, Blip2VisionModel, lambda found: len(found.last_hidden_state)
+    )
+    assert answers == alone
+    assert sizes == [len(asked)]

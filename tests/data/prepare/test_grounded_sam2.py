@@ -1,3 +1,6 @@
+import json
+from concurrent.futures import ThreadPoolExecutor
+
 import numpy as np
 import pytest
 import skimage.data
@@ -14,6 +17,7 @@ from magdiff_jax.config import ConfigError
 from magdiff_jax.data.prepare.grounded_sam2 import GroundedSam2
 from magdiff_jax.data.prepare.stages import make_segmenter
 from magdiff_jax.errors import UserError
+from tests.data.prepare.batches import asked_together
 from tests.data.prepare.tiny_models import IMAGENET, torchvision_loads, write_grounding_dino, write_sam2
 
 torch = pytest.importorskip("torch")
@@ -122,6 +126,36 @@ def test_the_label_is_looked_for_only_without_a_box(segmenter, driver):
     assert "detector" not in given.provenance
     elsewhere = segmenter.segment(driver[:3], "cat", BOX)
     assert (elsewhere.masks != detected.masks).any()
+
+
+def test_what_is_found_in_a_batch_is_what_is_found_alone(segmenter):
+    """Texts of several lengths; pictures of another size are in a batch of their own."""
+    cat, cup = skimage.data.chelsea(), skimage.data.coffee()
+    labels = ["cat", "coffee cups", "a", "a façade — 猫"]
+    asked = [(picture, label) for picture in (cat, cat[:, ::-1], cup[:200]) for label in labels]
+    alone = [segmenter.segment(picture[None], label, None) for picture, label in asked]
+    found, sizes = asked_together(
+        lambda one: segmenter.segment(one[0][None], one[1], None),
+        asked,
+        GroundingDinoForObjectDetection,
+        lambda found: len(found.logits),
+    )
+    assert sizes == [4, 4, 4]
+    for together, single in zip(found, alone, strict=True):
+        score = together.provenance.pop("score")
+        assert score == pytest.approx(single.provenance.pop("score"), abs=2e-6)
+        assert together.provenance == single.provenance
+        np.testing.assert_array_equal(together.masks, single.masks)
+    assert len({json.dumps(single.provenance) for single in alone}) > 6
+
+
+def test_two_clips_tracked_by_many_threads_are_those_tracked_alone(segmenter, driver):
+    asked = [(driver[:4], BOX), (driver[3:7, :100], (40, 20, 60, 60))] * 3
+    alone = [segmenter.segment(frames, "man", box) for frames, box in asked]
+    with ThreadPoolExecutor(6) as threads:
+        found = list(threads.map(lambda one: segmenter.segment(one[0], "man", one[1]), asked))
+    for together, single in zip(found, alone, strict=True):
+        np.testing.assert_array_equal(together.masks, single.masks)
 
 
 def test_same_input_gives_the_same_masks(segmenter, driver):
