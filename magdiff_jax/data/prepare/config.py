@@ -34,7 +34,7 @@ class PrepareConfig(Config):
         captioner: answers it, see `stages.CAPTIONERS`; None: labels come from captions alone.
         noun_finder: of captions, see `stages.NOUN_FINDERS`.
         similarity: of words, see `stages.SIMILARITIES`.
-        words: file with the subject words W and their categories; a path.
+        words: file with the subject words W and their categories, here or in a bucket; "" for those that come along.
         threshold: Algorithm 1's theta, -1 to 1.
         least_category_similarity: of a label to its nearest word of W; below it the category is "other".
         segmenter: see `stages.SEGMENTERS`.
@@ -54,7 +54,7 @@ class PrepareConfig(Config):
     captioner: Spec | None = None
     noun_finder: Spec = field(default_factory=lambda: _NOUN_FINDER)
     similarity: Spec = field(default_factory=lambda: _SIMILARITY)
-    words: str = "data/subject_words.txt"
+    words: str = ""
     threshold: float = 0.55
     least_category_similarity: float = 0.40
     most_errors: float = 0.05
@@ -69,7 +69,7 @@ class PrepareConfig(Config):
         self._require_number("least_category_similarity", -1, 1)
         self._require_number("most_errors", 0, 1)
 
-    def fingerprint(self) -> str:
-        """Of everything that decides what a clip becomes."""
-        decides = {key: value for key, value in self.to_dict().items() if key != "most_errors"}
+    def fingerprint(self, words: Mapping[str, str]) -> str:
+        """Of everything that decides what a clip becomes, the words of `words` among it."""
+        decides = self.to_dict() | {"words": list(words.items()), "most_errors": None}
         return hashlib.sha256(json.dumps(decides, sort_keys=True).encode()).hexdigest()[:16]

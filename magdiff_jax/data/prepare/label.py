@@ -10,7 +10,10 @@ import numpy as np
 from magdiff_jax.data.clip import CATEGORIES
 from magdiff_jax.data.prepare.stages import Similarity
 from magdiff_jax.errors import UserError
+from magdiff_jax.places import place
 from magdiff_jax.text import read_lines
+
+OWN_WORDS = Path(__file__).with_name("subject_words.txt")
 
 # The list W: each word's category, in the order of the file.
 SubjectWords = Mapping[str, str]
@@ -111,7 +114,7 @@ def augment(caption: str, label: str) -> str:
 
 
 def read_words(path: str | Path) -> dict[str, str]:
-    """Reads W: the category of each word, in the order of the file.
+    """Reads W: the category of each word, in the order of the file; of the one that comes along where `path` is "".
 
     A line is empty, a comment ("# …"), a category ("[animal]") or a word or short phrase of the category above it.
 
@@ -121,7 +124,7 @@ def read_words(path: str | Path) -> dict[str, str]:
     """
     words: dict[str, str] = {}
     category = None
-    for number, line in enumerate(read_lines(Path(path)), 1):
+    for number, line in enumerate(read_lines(place(path or OWN_WORDS)), 1):
         word = " ".join(line.lower().split())
         if not word or word.startswith("#"):
             continue

@@ -102,13 +102,13 @@ def pin(model: str, types: Sequence[str]) -> str:
 
     Args and errors are those of `find`; the revision may also be a branch or tag of the hub.
     """
-    from huggingface_hub import hf_hub_download
+    from huggingface_hub import snapshot_download
 
     name, revision = split(model)
     if Path(name).is_dir():
         return pinned_folder(find(model, types))
-    # In the hub's cache, the folder around a file has the commit's name.
-    folder = _fetched(model, lambda: hf_hub_download(name, "config.json", revision=revision)).parent
+    # In the hub's cache, the folder has the commit's name.
+    folder = _fetched(model, lambda: snapshot_download(name, revision=revision, allow_patterns=["config.json"]))
     return f"{name}@{_checked(model, folder, types).name}"
 
 

@@ -4,8 +4,9 @@ import dataclasses
 import errno
 import gc
 import time
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
+from functools import partial
 from typing import Any
 
 import apache_beam as beam
@@ -15,7 +16,7 @@ from magdiff_jax.config import ConfigError
 from magdiff_jax.data.builder import features
 from magdiff_jax.data.clip import Clip, DecodedClip
 from magdiff_jax.data.files import FileClip
-from magdiff_jax.data.prepare.annotate import Area, Ask, Label, Segment
+from magdiff_jax.data.prepare.annotate import Area, Ask, Label, Segment, Stage
 from magdiff_jax.data.prepare.config import PrepareConfig
 from magdiff_jax.data.prepare.cut import Part, cut, parts
 from magdiff_jax.data.prepare.failures import of_the_machine
@@ -24,21 +25,24 @@ from magdiff_jax.data.prepare.rules import check_short_side
 from magdiff_jax.data.prepare.stages import Rejected
 from magdiff_jax.data.prepare.store import Rejection, Store
 from magdiff_jax.data.records import encode
+from magdiff_jax.data.sources.pictures import PictureClip
 from magdiff_jax.errors import Stopped, UserError, refusals_told
 from magdiff_jax.places import fetched, is_remote
 from magdiff_jax.text import check_whole
 
-_STAGES = (Ask, Label, Segment, Area)
 # Seconds to wait before a step is tried again where the machine failed: a file system may come back.
 _WAITS = (1.0, 5.0)
 # How many machines, or runs, may give up on a clip before it is put aside.
 _MOST_TRIES = 3
+# What clips of files have to say of where these are.
+_PATHS = ("path", "mask_path", "pictures", "labels")
 # Videos that travel together, which say what they have in common once.
 _TOGETHER = 500
 
 
 def run(
     config: PrepareConfig,
+    words: Mapping[str, str],
     videos: Sequence[Video],
     store: Store,
     most_errors: int,
@@ -49,7 +53,8 @@ def run(
 
     Args:
         config: what is done.
-        videos: all of the run.
+        words: W, with the category of each.
+        videos: whose outcome is not known.
         store: where outcomes go; a folder that all workers reach.
         most_errors: with more clips that end in an error the run stops.
         runner: Beam's name for it.
@@ -60,6 +65,12 @@ def run(
         Stopped: a machine fails, or too many clips ended in an error.
     """
     step = _Settings(config, store, most_errors)
+    stages: dict[str, Callable[[PrepareConfig], Stage]] = {
+        "ask": Ask,
+        "label": partial(Label, words=words),
+        "segment": Segment,
+        "area": Area,
+    }
     together = [videos[start : start + _TOGETHER] for start in range(0, len(videos), _TOGETHER)]
     with _faults_told(), beam.Pipeline(runner, options) as pipeline:
         # Shuffled, since what follows a step without one runs on one worker.
@@ -73,8 +84,8 @@ def run(
         if config.cut.all_parts:
             clips = clips | "spread clips" >> beam.Reshuffle()
         clips = clips | "cut" >> beam.ParDo(_Cut(step))
-        for stage in _STAGES:
-            clips = clips | stage.__name__.lower() >> beam.ParDo(_Stage(stage, step))
+        for name, stage in stages.items():
+            clips = clips | name >> beam.ParDo(_Stage(stage, step))
         clips | "keep" >> beam.ParDo(_Keep(step))
 
 
@@ -246,15 +257,10 @@ def _has_vanished(video: Video) -> bool:
 
 @contextmanager
 def _on_this_machine(clip: Clip) -> Iterator[Clip]:
-    if not isinstance(clip, FileClip) or not is_remote(clip.path):
-        yield clip
-        return
-    with fetched(clip.path) as path:
-        if clip.mask_path is None:
-            yield dataclasses.replace(clip, path=path)
-            return
-        with fetched(clip.mask_path) as masks:
-            yield dataclasses.replace(clip, path=path, mask_path=masks)
+    paths = {name: path for name in _PATHS if (path := getattr(clip, name, None)) is not None and is_remote(path)}
+    with ExitStack() as stack:
+        here: dict[str, Any] = {name: stack.enter_context(fetched(path)) for name, path in paths.items()}
+        yield dataclasses.replace(clip, **here) if isinstance(clip, FileClip | PictureClip) else clip
 
 
 class _Stage(_Step):
@@ -267,6 +273,9 @@ class _Stage(_Step):
     def setup(self) -> None:
         super().setup()
         self._stage = self._make(self._config)
+
+    def teardown(self) -> None:
+        del self._stage  # with the last of a process its models go
 
     def process(self, element: tuple[str, str, DecodedClip]) -> Iterator[tuple[str, str, DecodedClip]]:
         split, identifier, clip = element

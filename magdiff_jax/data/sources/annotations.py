@@ -9,6 +9,7 @@ from magdiff_jax.data.sources.layout import first_there, inside, read_lines
 from magdiff_jax.data.sources.pictures import PictureClip
 from magdiff_jax.errors import UserError
 from magdiff_jax.media.readers import DEFAULT_FPS
+from magdiff_jax.places import place
 from magdiff_jax.text import parse_json
 
 OBTAIN = "its lines have vid, tar, text and coordinates; see data/README.md"
@@ -53,11 +54,11 @@ class AnnotationsSource:
     ):
         if caption < 0 or not fps > 0:
             raise ConfigError(f"annotations caption {caption}, fps {fps}: must be at least 0, and over 0")
-        folder = Path(folder)
+        top = place(folder)
         self._caption, self._fps = caption, float(fps)
-        path = first_there(folder, (annotations,), "the annotations", OBTAIN)
-        self._pictures = first_there(folder, ("videos",), "the folder of videos", OBTAIN)
-        self._labels = first_there(folder, ("mask",), "the folder of masks", OBTAIN)
+        path = first_there(top, (annotations,), "the annotations", OBTAIN)
+        self._pictures = first_there(top, ("videos",), "the folder of videos", OBTAIN)
+        self._labels = first_there(top, ("mask",), "the folder of masks", OBTAIN)
         self._lines = [_parse(line, f"{path}, annotation {number}") for number, line in enumerate(read_lines(path))]
         if not self._lines:
             raise UserError(f"{path} is empty: {OBTAIN}")

@@ -8,6 +8,7 @@ from magdiff_jax.data.sources.captions import read_rows
 from magdiff_jax.data.sources.layout import first_there, inside, read_lines
 from magdiff_jax.data.sources.pictures import PictureClip
 from magdiff_jax.errors import UserError
+from magdiff_jax.places import place
 
 YEARS = (2016, 2017)
 FPS = 24.0
@@ -45,14 +46,15 @@ class DavisSource:
     ):
         if year not in YEARS or (object_id is not None and object_id < 1):
             raise ConfigError(f"DAVIS year {year}, object_id {object_id}: must be 2016 or 2017, and at least 1 or None")
-        folder = Path(folder, "DAVIS") if Path(folder, "DAVIS").is_dir() else Path(folder)
-        self._pictures = first_there(folder, (f"JPEGImages/{resolution}",), "DAVIS's frames", OBTAIN)
-        self._labels = first_there(folder, (f"Annotations/{resolution}",), "DAVIS's masks", OBTAIN)
+        top = place(folder)
+        top = top / "DAVIS" if (top / "DAVIS").is_dir() else top
+        self._pictures = first_there(top, (f"JPEGImages/{resolution}",), "DAVIS's frames", OBTAIN)
+        self._labels = first_there(top, (f"Annotations/{resolution}",), "DAVIS's masks", OBTAIN)
         # The 2016 package lists pairs of files, for each resolution; the 2017 package names, for both years.
         lists = (f"ImageSets/{year}/{split}.txt", *((f"ImageSets/{resolution}/{split}.txt",) if year == 2016 else ()))
-        self._names = _names(first_there(folder, lists, f"a list of split {split!r}", OBTAIN))
+        self._names = _names(first_there(top, lists, f"a list of split {split!r}", OBTAIN))
         self._year, self._object_id = year, object_id
-        self._rows = {row.video: row for row in read_rows(Path(captions))} if captions else {}
+        self._rows = {row.video: row for row in read_rows(place(captions))} if captions else {}
         lacking = [name for name in self._names if captions and name not in self._rows]
         if lacking:
             raise UserError(f"{captions} has no row for {lacking[0]}: give one for each sequence")

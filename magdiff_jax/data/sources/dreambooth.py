@@ -9,6 +9,7 @@ from magdiff_jax.data.clip import Clip
 from magdiff_jax.data.files import open_clip
 from magdiff_jax.data.sources.layout import first_there, inside, read_lines
 from magdiff_jax.errors import UserError
+from magdiff_jax.places import place
 
 OBTAIN = "clone github.com/google/dreambooth into it, or copy dataset/ of it; see data/README.md"
 
@@ -37,7 +38,7 @@ class DreamBoothSource:
     """
 
     def __init__(self, folder: str | Path):
-        subjects = _list(Path(folder)).parent
+        subjects = _list(place(folder)).parent
         self._pictures = [
             _Picture(path, subject, noun)
             for subject, noun in read_classes(folder).items()
@@ -71,10 +72,10 @@ def read_classes(folder: str | Path) -> dict[str, str]:
     Raises:
         UserError: `folder` has no `prompts_and_classes.txt` with classes.
     """
-    lines = _section(Path(folder), "Classes")
+    lines = _section(place(folder), "Classes")
     classes = dict(line.split(",") for line in lines if line.count(",") == 1 and line != "subject_name,class")
     if not classes:
-        raise UserError(f"{Path(folder) / _LIST} lists no classes: {OBTAIN}")
+        raise UserError(f"{place(folder) / _LIST} lists no classes: {OBTAIN}")
     return classes
 
 
@@ -90,10 +91,10 @@ def read_prompts(folder: str | Path, subject: str) -> list[str]:
     if subject not in classes:
         raise UserError(f"{subject!r} is no DreamBooth subject; there are {', '.join(classes)}")
     noun = classes[subject]
-    lines = _section(Path(folder), "Live Subject Prompts" if noun in _LIVE else "Object Prompts")
+    lines = _section(place(folder), "Live Subject Prompts" if noun in _LIVE else "Object Prompts")
     prompts = [match["text"].replace("{0} {1}", noun) for match in map(_PROMPT.match, lines) if match]
     if not prompts:
-        raise UserError(f"{Path(folder) / _LIST} lists no prompts: {OBTAIN}")
+        raise UserError(f"{place(folder) / _LIST} lists no prompts: {OBTAIN}")
     return prompts
 
 

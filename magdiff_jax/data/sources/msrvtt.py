@@ -9,6 +9,7 @@ from magdiff_jax.data.clip import Clip
 from magdiff_jax.data.files import open_clip
 from magdiff_jax.data.sources.layout import first_there, inside, read_json
 from magdiff_jax.errors import UserError
+from magdiff_jax.places import place
 
 SPLITS = ("train", "validate", "test")
 OBTAIN = (
@@ -57,10 +58,10 @@ class MsrVttSource:
             raise ConfigError(f"MSR-VTT split {split!r}: must be one of {', '.join(SPLITS)}")
         if caption < 0:
             raise ConfigError(f"MSR-VTT caption {caption}: must be at least 0")
-        folder = Path(folder)
-        videos = first_there(folder, _VIDEOS[split], "MSR-VTT's videos", OBTAIN)
+        top = place(folder)
+        videos = first_there(top, _VIDEOS[split], "MSR-VTT's videos", OBTAIN)
         names = tuple(below + name for name in _ANNOTATIONS[split] for below in _BELOW)
-        annotations = first_there(folder, names, "MSR-VTT's annotations", OBTAIN)
+        annotations = first_there(top, names, "MSR-VTT's annotations", OBTAIN)
         self._videos = _read(annotations, videos, split, caption)
 
     def __len__(self) -> int:

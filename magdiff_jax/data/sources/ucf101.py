@@ -8,6 +8,7 @@ from magdiff_jax.data.clip import Clip
 from magdiff_jax.data.files import open_clip
 from magdiff_jax.data.sources.layout import first_there, inside, read_lines
 from magdiff_jax.errors import UserError
+from magdiff_jax.places import place
 
 SPLITS = ("train", "test")
 FOLDS = (1, 2, 3)
@@ -33,10 +34,10 @@ class Ucf101Source:
     def __init__(self, folder: str | Path, split: str = "train", fold: int = 1):
         if split not in SPLITS or fold not in FOLDS:
             raise ConfigError(f"UCF-101 split {split!r}, fold {fold}: must be one of {', '.join(SPLITS)}, and 1 to 3")
-        folder = Path(folder)
+        top = place(folder)
         self._fold = fold
-        self._videos = first_there(folder, ("UCF-101",), "UCF-101's videos", OBTAIN)
-        lists = first_there(folder, ("ucfTrainTestlist",), "UCF-101's lists", OBTAIN)
+        self._videos = first_there(top, ("UCF-101",), "UCF-101's videos", OBTAIN)
+        lists = first_there(top, ("ucfTrainTestlist",), "UCF-101's lists", OBTAIN)
         self._numbers = _read_classes(lists / "classInd.txt")
         # A training list has the class's number after each name.
         names = [line.split()[0] for line in read_lines(lists / f"{split}list{fold:02}.txt")]

@@ -18,7 +18,7 @@ from magdiff_jax.data.records import RecordSource
 from magdiff_jax.errors import Stopped, UserError, refusals_told
 from tests.data.prepare.drawn import Bright, add, draw, flags, number
 
-pytest.importorskip("apache_beam")
+pytest.importorskip("sentence_transformers")
 
 ROOT = Path(__file__).parents[3]
 
@@ -193,6 +193,18 @@ def test_another_list_of_videos_is_another_run(tmp_path: Path, monkeypatch: pyte
     (videos / "captions.csv").write_text("\n".join(rows).replace("number 3", "number three"))
     with pytest.raises(UserError, match="other videos: their captions or masks have changed"):
         main(flags(videos, out))
+
+
+def test_a_model_that_cannot_run_ends_the_run_whichever_worker_finds_out(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def damaged(frames: np.ndarray) -> None:
+        raise UserError("model bright: it cannot be loaded; copy it again")
+
+    before_each(monkeypatch, damaged)
+    with pytest.raises(UserError, match=r"^model bright: it cannot be loaded; copy it again$"):
+        main([*flags(draw(tmp_path / "videos", 4), tmp_path / "out"), "--workers", "2"])
+    assert Store(tmp_path / "out/prepared/work").rejections() == []
 
 
 def test_a_worker_that_does_not_see_the_store_refuses(tmp_path: Path) -> None:

@@ -6,12 +6,19 @@ import pytest
 from jaxtyping import Float
 
 from magdiff_jax.data.clip import CATEGORIES
-from magdiff_jax.data.prepare.label import Choice, augment, category_of, clean_answer, read_words, select_label
+from magdiff_jax.data.prepare.label import (
+    OWN_WORDS,
+    Choice,
+    augment,
+    category_of,
+    clean_answer,
+    read_words,
+    select_label,
+)
 from magdiff_jax.data.prepare.nouns import SpacyNouns
 from magdiff_jax.data.prepare.similarity import SentenceSimilarity
 from magdiff_jax.errors import UserError
 
-SUBJECT_WORDS = Path(__file__).parents[3] / "data" / "subject_words.txt"
 WORDS = ("animal", "dog", "car")
 # Similarities to WORDS, chosen so that the results can be worked out by hand.
 SCORES = {
@@ -147,7 +154,7 @@ def test_the_label_is_appended(caption: str, label: str, augmented: str):
 
 
 def test_the_list_that_comes_with_the_project():
-    words = read_words(SUBJECT_WORDS)
+    words = read_words(OWN_WORDS)
     assert 250 <= len(words) <= 350
     assert set(words.values()) == set(CATEGORIES)
     assert next(iter(words)) == "person"
@@ -208,7 +215,7 @@ def test_real_answers_and_captions(
     spacy_nouns: SpacyNouns,
     minilm: SentenceSimilarity,
 ):
-    words = read_words(SUBJECT_WORDS)
+    words = read_words(OWN_WORDS)
     choice = select_label(answer, spacy_nouns.nouns(caption), tuple(words), minilm, 0.55)
     assert (choice.label, choice.chosen_by) == (label, chosen_by)
     assert category_of(choice, words, 0.4) == category

