@@ -12,11 +12,14 @@ from magdiff_jax.errors import UserError
 from magdiff_jax.extras import require
 from magdiff_jax.replacing import replacing
 
+# A `Path`, or what epath has in its place for a bucket: neither is derived from the other.
+Place = Any
+
 # What fsspec needs for each kind of bucket.
 _BUCKETS = {"gs://": "gcsfs", "s3://": "s3fs"}
 
 
-def place(path: str | os.PathLike[str]) -> Any:
+def place(path: str | os.PathLike[str]) -> Place:
     """An absolute path, which means the same on every machine that has the file: `Path`, or epath's for a bucket.
 
     Raises:
@@ -29,17 +32,20 @@ def place(path: str | os.PathLike[str]) -> Any:
     if f"{scheme}://" not in _BUCKETS:
         raise UserError(f"{text}: give a path of this machine, or one that begins with {' or '.join(_BUCKETS)}")
     require("cloud", _BUCKETS[f"{scheme}://"])
+    import fsspec
     from etils import epath
 
+    # Other machines write there too: what was listed before is not what is there.
+    fsspec.config.conf.setdefault(scheme, {})["use_listings_cache"] = False
     return epath.Path(text)
 
 
-def is_remote(path: Any) -> bool:
+def is_remote(path: Place) -> bool:
     """Whether a path of `place` is in a bucket."""
     return os.fspath(path).startswith(tuple(_BUCKETS))
 
 
-def write_whole(path: Any, content: bytes) -> None:
+def write_whole(path: Place, content: bytes) -> None:
     """Write a file that is whole or not there, with the folders above it. Raises UserError as `replacing`."""
     if is_remote(path):
         path.write_bytes(content)  # what is written to a bucket is seen when all of it is there
@@ -50,7 +56,7 @@ def write_whole(path: Any, content: bytes) -> None:
 
 
 @contextmanager
-def writing_whole(path: Any) -> Iterator[Path]:
+def writing_whole(path: Place) -> Iterator[Path]:
     """The same for what only libraries write: yields a path of this machine to write to."""
     if not is_remote(path):
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -65,7 +71,7 @@ def writing_whole(path: Any) -> Iterator[Path]:
 
 
 @contextmanager
-def fetched(path: Any) -> Iterator[Path]:
+def fetched(path: Place) -> Iterator[Path]:
     """A file or folder on this machine: itself, or a copy of what is in a bucket that is gone afterwards."""
     if not is_remote(path):
         yield path
@@ -76,7 +82,7 @@ def fetched(path: Any) -> Iterator[Path]:
         yield here
 
 
-def fetch(path: Any, here: Path) -> None:
+def fetch(path: Place, here: Path) -> None:
     """Copy a file or folder of a bucket to this machine. Raises FileNotFoundError where there is none."""
     if path.is_dir():
         here.mkdir()
@@ -87,7 +93,7 @@ def fetch(path: Any, here: Path) -> None:
         shutil.copyfileobj(source, target, 1 << 24)
 
 
-def remove_tree(path: Any) -> None:
+def remove_tree(path: Place) -> None:
     """Remove a file, or a folder with all that is in it; nothing where there is none. Links are not followed."""
     if is_remote(path):
         if path.exists():
@@ -98,7 +104,7 @@ def remove_tree(path: Any) -> None:
         path.unlink(missing_ok=True)
 
 
-def walk(folder: Any) -> Iterator[tuple[str, list[str], list[str]]]:
+def walk(folder: Place) -> Iterator[tuple[str, list[str], list[str]]]:
     """Every folder below one, itself first: its path within it ("" for itself), the names of its folders, of its files.
 
     What is taken out of the list of folders is not walked through. Linked folders are not followed.
@@ -106,19 +112,58 @@ def walk(folder: Any) -> Iterator[tuple[str, list[str], list[str]]]:
     Raises:
         UserError: a folder may not be read.
     """
-    top = os.fspath(folder).rstrip("/")
     if not is_remote(folder):
+        top = os.fspath(folder).rstrip("/")
         for parent, folders, files in os.walk(top, onerror=_refuse):
             yield parent[len(top) + 1 :].replace(os.sep, "/"), folders, files
         return
-    left_out: list[str] = []  # a bucket is listed as a whole: what was taken out is passed over here
-    for parent, folders, files in folder.walk():
-        here = os.fspath(parent).rstrip("/")[len(top) + 1 :]
-        if f"{here}/".startswith(tuple(left_out)):
-            continue
-        kept = list(folders)
-        yield here, kept, [name for name in files if name]
-        left_out += [f"{here}/{name}/".lstrip("/") for name in folders if name not in kept]
+    files_of, top = _bucket(folder)
+    waiting = [""]
+    while waiting:
+        here = waiting.pop()
+        # A folder that was made by hand in a bucket lists itself.
+        entries = {
+            _within(entry, f"{top}/{here}"): entry["type"] for entry in files_of.ls(f"{top}/{here}", detail=True)
+        }
+        folders = [name for name, kind in entries.items() if kind == "directory" and name]
+        yield here.rstrip("/"), folders, [name for name, kind in entries.items() if kind == "file" and name]
+        waiting += [f"{here}{name}/" for name in folders]
+
+
+def list_files(folder: Place, sizes: bool = False) -> Iterator[tuple[str, int]]:
+    """The files below a folder by their paths within it, and their sizes in bytes (0 unless these are asked for).
+
+    What is in hidden folders is left out, such as what is being written. A folder that is not there has none.
+    """
+    if is_remote(folder):
+        files_of, top = _bucket(folder)
+        for entry in files_of.find(top, detail=True).values():
+            yield _within(entry, top), entry["size"]
+        return
+    waiting = [""]
+    while waiting:
+        here = waiting.pop()
+        try:
+            with os.scandir(folder / here) as entries:
+                for entry in entries:
+                    if entry.is_dir(follow_symlinks=False):
+                        waiting += [] if entry.name.startswith(".") else [f"{here}{entry.name}/"]
+                    else:
+                        yield here + entry.name, entry.stat().st_size if sizes else 0
+        except FileNotFoundError:
+            continue  # it is gone since it was listed
+
+
+def _bucket(folder: Place) -> tuple[Any, str]:
+    """fsspec's file system of a bucket's folder, and what the folder is called there."""
+    import fsspec
+
+    files, name = fsspec.core.url_to_fs(os.fspath(folder))
+    return files, name.rstrip("/")
+
+
+def _within(entry: Any, folder: str) -> str:
+    return entry["name"].rstrip("/")[len(folder.rstrip("/")) + 1 :]
 
 
 def _refuse(error: OSError) -> None:

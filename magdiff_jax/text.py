@@ -6,7 +6,6 @@ written here says them so again; a prompt or caption must not have any.
 """
 
 import json
-from pathlib import Path
 from typing import Any, NamedTuple
 
 from magdiff_jax.errors import UserError, refusal
@@ -15,7 +14,7 @@ from magdiff_jax.errors import UserError, refusal
 _DEEPEST = 100
 
 
-def read_text(path: Path) -> str:
+def read_text(path: Any) -> str:
     """A file's text, without the mark (BOM) that some programs put in front; lines end in "\\n".
 
     Raises:
@@ -54,7 +53,7 @@ class TextFile(NamedTuple):
         return read_text(self.path)
 
 
-def read_lines(path: Path) -> list[str]:
+def read_lines(path: Any) -> list[str]:
     """The same by lines. Text may hold other characters that Unicode counts as ends of lines, as JSON's strings do."""
     return read_text(path).split("\n")
 

@@ -3,7 +3,6 @@
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -14,11 +13,12 @@ from magdiff_jax.media.images import Picture
 from magdiff_jax.media.masks import MaskReader
 from magdiff_jax.media.pairing import pair
 from magdiff_jax.media.readers import DEFAULT_FPS, Reader, open_reader
+from magdiff_jax.places import Place
 from magdiff_jax.text import TextFile
 
 
 def open_clip(
-    path: Path,
+    path: Place,
     *,
     id: str,
     source: str,
@@ -28,7 +28,7 @@ def open_clip(
     label: str = "",
     category: str = "other",
     provenance: Mapping[str, Any] | None = None,
-    masks: Path | None = None,
+    masks: Place | None = None,
     fps: float = DEFAULT_FPS,
 ) -> "FileClip":
     """A clip in a file. Nothing is opened yet; what is wrong with the file shows when the clip is touched.
@@ -78,9 +78,9 @@ class FileClip:
         caption_file: of the caption, or None.
     """
 
-    path: Path
+    path: Place
     known: Mapping[str, Any]
-    mask_path: Path | None
+    mask_path: Place | None
     still_fps: float
     caption_file: TextFile | None = None
 

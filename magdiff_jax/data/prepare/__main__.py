@@ -24,7 +24,7 @@ from magdiff_jax import commands
 from magdiff_jax.config_file import HELP, read_config, split_overrides
 from magdiff_jax.errors import UserError
 from magdiff_jax.extras import require
-from magdiff_jax.places import is_remote, place, remove_tree
+from magdiff_jax.places import Place, is_remote, place, remove_tree
 from magdiff_jax.replacing import check_fillable
 from magdiff_jax.text import parse_json, read_text
 
@@ -104,7 +104,7 @@ def main(arguments: list[str]) -> None:
     _report(summary, folder)
 
 
-def _read_summary(path: Path) -> dict[str, Any]:
+def _read_summary(path: Place) -> dict[str, Any]:
     """What `write_dataset` wrote last. Raises UserError where it is damaged."""
     summary = parse_json(read_text(path), str(path))
     try:
@@ -170,7 +170,7 @@ def _progress(store: Any, total: int | None) -> Iterator[None]:
         thread.join()
 
 
-def _remove(folder: Any, store: Any) -> None:
+def _remove(folder: Place, store: Any) -> None:
     """Remove an older data set of this name, or what a run has left of one: what this program made, and marked.
 
     Raises:
@@ -197,7 +197,7 @@ def _remove(folder: Any, store: Any) -> None:
         store.remove()
 
 
-def _report(summary: dict[str, Any], folder: Path) -> None:
+def _report(summary: dict[str, Any], folder: Place) -> None:
     for split, counts in summary["splits"].items():
         rejected = ", ".join(f"{count} {rule}" for rule, count in counts["rejected"].items())
         print(

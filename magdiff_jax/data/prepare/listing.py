@@ -2,13 +2,13 @@
 
 import hashlib
 from collections.abc import Iterator, Mapping, Sequence
-from pathlib import Path
 from typing import Any, NamedTuple
 
 from magdiff_jax.data.clip import Clip, Source
 from magdiff_jax.data.records import RecordSource
 from magdiff_jax.data.sources import open_source
 from magdiff_jax.errors import UserError
+from magdiff_jax.places import Place
 from magdiff_jax.text import printable, to_json
 
 
@@ -20,7 +20,7 @@ class StoredClip(NamedTuple):
         number: in the file, from 0.
     """
 
-    file: Path
+    file: Place
     number: int
 
     @property

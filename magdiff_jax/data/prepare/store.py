@@ -7,11 +7,11 @@ a rejection; or, until the next run tries again, an error. Workers on other mach
 import hashlib
 import os
 import socket
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any, NamedTuple
 
 from magdiff_jax.errors import Stopped, UserError
-from magdiff_jax.places import is_remote, place, remove_tree, walk, write_whole
+from magdiff_jax.places import list_files, place, remove_tree, write_whole
 from magdiff_jax.replacing import PROGRAM
 from magdiff_jax.text import parse_json, printable, read_text, to_json
 
@@ -89,7 +89,8 @@ class Store:
 
     def known(self) -> set[tuple[str, str]]:
         """Split and `key` of each outcome, and of each record that is in its shard already."""
-        return {(here.split("/")[0], _stem(name)) for here, name in self._names(_OUTCOMES)}
+        names = (name.split("/") for name, _ in list_files(self.folder / _OUTCOMES))
+        return {(split, _stem(name)) for split, _, name in names}
 
     def has(self, split: str, identifier: str) -> bool:
         """Whether this clip's outcome is known."""
@@ -119,12 +120,8 @@ class Store:
 
     def records(self, split: str) -> list[tuple[str, int]]:
         """The key and the bytes of each record of a split, in an order that hangs on their ids alone."""
-        found = []
-        for here, name in self._names(f"{_OUTCOMES}/{split}"):
-            if name.endswith(_RECORD):
-                path = self.folder / _OUTCOMES / split / here / name
-                found.append((_stem(name), path.stat().length if is_remote(path) else path.stat().st_size))
-        return sorted(found)
+        files = list_files(self.folder / _OUTCOMES / split, sizes=True)
+        return sorted((_stem(name[3:]), size) for name, size in files if name.endswith(_RECORD))
 
     def record(self, split: str, key: str) -> Any:
         """The path of a record."""
@@ -141,11 +138,11 @@ class Store:
 
     def count(self) -> int:
         """How many outcomes there are, errors among them."""
-        return sum(1 for _ in self._names(_OUTCOMES)) + self.count_errors()
+        return sum(1 for _ in list_files(self.folder / _OUTCOMES)) + self.count_errors()
 
     def count_errors(self) -> int:
         """How many clips ended in an error."""
-        return sum(1 for _ in self._names(_ERRORS))
+        return sum(1 for _ in list_files(self.folder / _ERRORS))
 
     def is_ours(self) -> bool:
         """Whether the folder is a run's, with nothing else in it."""
@@ -188,17 +185,8 @@ class Store:
         name = key(identifier)
         return self.folder / _OUTCOMES / split / name[:2] / name
 
-    def _names(self, part: str) -> Iterator[tuple[str, str]]:
-        """Folder and name of each file below a part of the store."""
-        top = self.folder / part
-        if top.is_dir():
-            for here, folders, files in walk(top):
-                # What is being written is no file yet.
-                folders[:] = [name for name in folders if name[0] != "."]
-                yield from ((here, name) for name in files)
-
     def _files(self, part: str) -> list[Any]:
-        return [self.folder / part / here / name for here, name in self._names(part)]
+        return [self.folder / part / name for name, _ in list_files(self.folder / part)]
 
 
 def key(identifier: str) -> str:

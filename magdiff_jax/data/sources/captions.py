@@ -3,12 +3,12 @@
 import csv
 import io
 from collections.abc import Iterator, Mapping
-from pathlib import Path
 from typing import Any, NamedTuple
 
 from magdiff_jax.data.clip import CATEGORIES
 from magdiff_jax.errors import UserError
 from magdiff_jax.media.segment import Box, parse_box
+from magdiff_jax.places import Place
 from magdiff_jax.text import parse_json, read_lines, read_text
 
 
@@ -32,7 +32,7 @@ class Row(NamedTuple):
     box: Box | None
 
 
-def read_rows(path: Path) -> list[Row]:
+def read_rows(path: Place) -> list[Row]:
     """The rows of a table with the columns video and caption and perhaps label, category and box ("x,y,width,height").
 
     A `.csv` file names its columns in the first line; each line of a `.jsonl` file is an object with these keys, where
@@ -47,7 +47,7 @@ def read_rows(path: Path) -> list[Row]:
     return [_row(values, line, f"{path} line {line}") for line, values in kinds[path.suffix.lower()](path)]
 
 
-def _csv_lines(path: Path) -> Iterator[tuple[int, Mapping[str, Any]]]:
+def _csv_lines(path: Place) -> Iterator[tuple[int, Mapping[str, Any]]]:
     # A cell in quotes may have lines.
     reader = csv.DictReader(io.StringIO(read_text(path)), strict=True)
     try:
@@ -64,7 +64,7 @@ def _csv_lines(path: Path) -> Iterator[tuple[int, Mapping[str, Any]]]:
         raise UserError(f"{path} line {reader.reader.line_num}: {error}") from None
 
 
-def _json_lines(path: Path) -> Iterator[tuple[int, Mapping[str, Any]]]:
+def _json_lines(path: Place) -> Iterator[tuple[int, Mapping[str, Any]]]:
     for line, text in enumerate(read_lines(path), 1):
         if not text.strip():
             continue

@@ -8,7 +8,7 @@ from magdiff_jax.data.sources.captions import read_rows
 from magdiff_jax.data.sources.layout import first_there, inside, read_lines
 from magdiff_jax.data.sources.pictures import PictureClip
 from magdiff_jax.errors import UserError
-from magdiff_jax.places import place
+from magdiff_jax.places import Place, place
 
 YEARS = (2016, 2017)
 FPS = 24.0
@@ -83,7 +83,7 @@ class DavisSource:
         return PictureClip(pictures, labels, FPS, known, object_id=self._object_id)
 
 
-def _names(path: Path) -> list[str]:
+def _names(path: Place) -> list[str]:
     """The sequences of a list, each once, in order."""
     firsts = (line.split()[0] for line in read_lines(path))
     # "bear", or "/JPEGImages/480p/bear/00000.jpg" and its mask for each frame.

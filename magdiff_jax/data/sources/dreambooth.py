@@ -9,7 +9,7 @@ from magdiff_jax.data.clip import Clip
 from magdiff_jax.data.files import open_clip
 from magdiff_jax.data.sources.layout import first_there, inside, read_lines
 from magdiff_jax.errors import UserError
-from magdiff_jax.places import place
+from magdiff_jax.places import Place, place
 
 OBTAIN = "clone github.com/google/dreambooth into it, or copy dataset/ of it; see data/README.md"
 
@@ -22,7 +22,7 @@ _PROMPT = re.compile(r"""^(['"])(?P<text>.*\{0\} \{1\}.*)\1\.format""")
 
 
 class _Picture(NamedTuple):
-    path: Path
+    path: Place
     subject: str
     noun: str
 
@@ -98,7 +98,7 @@ def read_prompts(folder: str | Path, subject: str) -> list[str]:
     return prompts
 
 
-def _section(folder: Path, title: str) -> list[str]:
+def _section(folder: Place, title: str) -> list[str]:
     """The lines below a title of the list, up to the next title."""
     lines = iter(read_lines(_list(folder)))
     if title not in lines:  # which goes on to the line after it
@@ -106,11 +106,11 @@ def _section(folder: Path, title: str) -> list[str]:
     return list(takewhile(lambda line: line not in _TITLES, lines))
 
 
-def _list(folder: Path) -> Path:
+def _list(folder: Place) -> Place:
     return first_there(folder, (_LIST, f"dataset/{_LIST}"), "the subjects' classes and prompts", OBTAIN)
 
 
-def _pictures_of(folder: Path) -> list[Path]:
+def _pictures_of(folder: Place) -> list[Place]:
     found = sorted(path for path in folder.glob("*") if path.suffix.lower() in _SUFFIXES)
     if not found:
         raise UserError(f"{folder} holds no pictures: {OBTAIN}")

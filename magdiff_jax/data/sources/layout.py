@@ -5,9 +5,10 @@ from typing import Any
 
 from magdiff_jax import text
 from magdiff_jax.errors import UserError
+from magdiff_jax.places import Place
 
 
-def inside(folder: Path, name: str) -> Path:
+def inside(folder: Place, name: str) -> Place:
     """`folder / name`.
 
     Raises:
@@ -19,7 +20,7 @@ def inside(folder: Path, name: str) -> Path:
     return folder / name
 
 
-def first_there(folder: Path, names: tuple[str, ...], what: str, obtain: str) -> Path:
+def first_there(folder: Place, names: tuple[str, ...], what: str, obtain: str) -> Place:
     """The first of these files or folders that is in `folder`.
 
     Args:
@@ -37,11 +38,11 @@ def first_there(folder: Path, names: tuple[str, ...], what: str, obtain: str) ->
     raise UserError(f"{folder} lacks {what} ({' or '.join(names)}): {obtain}")
 
 
-def read_lines(path: Path) -> list[str]:
+def read_lines(path: Place) -> list[str]:
     """The lines of a text file that are not blank, stripped. Raises UserError where it cannot be read."""
     return [line.strip() for line in text.read_lines(path) if line.strip()]
 
 
-def read_json(path: Path) -> Any:
+def read_json(path: Place) -> Any:
     """What a JSON file says. Raises UserError where it cannot be read."""
     return text.parse_json(text.read_text(path), str(path))

@@ -9,7 +9,7 @@ from magdiff_jax.data.clip import Clip
 from magdiff_jax.data.files import open_clip
 from magdiff_jax.data.sources.layout import first_there, inside, read_json
 from magdiff_jax.errors import UserError
-from magdiff_jax.places import place
+from magdiff_jax.places import Place, place
 
 SPLITS = ("train", "validate", "test")
 OBTAIN = (
@@ -31,7 +31,7 @@ _VIDEOS = {
 
 
 class _Video(NamedTuple):
-    path: Path
+    path: Place
     caption: str
     provenance: dict[str, Any]
 
@@ -74,7 +74,7 @@ class MsrVttSource:
         )
 
 
-def _read(annotations: Path, videos: Path, split: str, caption: int) -> list[_Video]:
+def _read(annotations: Place, videos: Place, split: str, caption: int) -> list[_Video]:
     values = read_json(annotations)
     try:
         captions: dict[str, list[str]] = defaultdict(list)
@@ -90,7 +90,7 @@ def _read(annotations: Path, videos: Path, split: str, caption: int) -> list[_Vi
     return found
 
 
-def _video(video: dict[str, Any], captions: list[str], videos: Path, caption: int) -> _Video:
+def _video(video: dict[str, Any], captions: list[str], videos: Place, caption: int) -> _Video:
     path = inside(videos, video["video_id"] + ".mp4")
     if caption >= len(captions):
         raise UserError(f"{video['video_id']} has {len(captions)} captions: caption {caption} is not there")

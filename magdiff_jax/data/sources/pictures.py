@@ -14,6 +14,7 @@ from PIL import Image
 from magdiff_jax.data.clip import ClipInfo, Frames, Masks, subject_areas
 from magdiff_jax.errors import UserError
 from magdiff_jax.media.images import picture_size, read_image
+from magdiff_jax.places import Place
 
 _SUFFIXES = {".jpg", ".jpeg", ".png"}
 
@@ -32,8 +33,8 @@ class PictureClip:
         object_id: the object that is the subject; None for all objects together.
     """
 
-    pictures: Path
-    labels: Path | None
+    pictures: Place
+    labels: Place | None
     fps: float
     known: dict[str, Any]
     selected: tuple[int, ...] | None = None

@@ -8,7 +8,7 @@ from magdiff_jax.data.clip import Clip
 from magdiff_jax.data.files import open_clip
 from magdiff_jax.data.sources.layout import first_there, inside, read_lines
 from magdiff_jax.errors import UserError
-from magdiff_jax.places import place
+from magdiff_jax.places import Place, place
 
 SPLITS = ("train", "test")
 FOLDS = (1, 2, 3)
@@ -61,7 +61,7 @@ class Ucf101Source:
         return open_clip(path, id=path.stem, source="ucf101", caption=in_words(action), provenance=provenance)
 
 
-def _read_classes(path: Path) -> dict[str, int]:
+def _read_classes(path: Place) -> dict[str, int]:
     try:
         return {name: int(number) for number, name in map(str.split, read_lines(path))}
     except ValueError:
