@@ -71,9 +71,9 @@ def main(arguments: list[str]) -> None:
     from magdiff_jax.data.prepare.resolve import resolve
     from magdiff_jax.data.prepare.store import PLAN, Run, Store, key
 
+    beam = _RUNNERS.get(args.runner, args.runner), _options(args)
     config = resolve(PrepareConfig.from_dict(values))
     words = read_words(config.words)
-    beam = _RUNNERS.get(args.runner, args.runner), _options(args)
     videos = listing.list_videos(config.splits)
     names = listing.names(videos)
     this = Run(config.fingerprint(words), listing.fingerprint(videos))
@@ -120,8 +120,6 @@ def _read_summary(path: Place) -> dict[str, Any]:
 def _options(args: argparse.Namespace) -> Any:
     """Beam's options: as many threads here, which the libraries that do the work let run beside each other; and the
     flags given.
-
-    In its modes with "multi" in their names Beam listens on all of the machine's network addresses.
 
     Raises:
         UserError: Beam knows no such flag, or not this value.

@@ -21,6 +21,7 @@ from magdiff_jax.data.prepare.config import PrepareConfig
 from magdiff_jax.data.prepare.cut import Part, cut, parts
 from magdiff_jax.data.prepare.failures import of_the_machine
 from magdiff_jax.data.prepare.listing import Video
+from magdiff_jax.data.prepare.loopback import listening_here_alone
 from magdiff_jax.data.prepare.rules import check_short_side
 from magdiff_jax.data.prepare.stages import Rejected
 from magdiff_jax.data.prepare.store import Rejection, Store
@@ -72,7 +73,7 @@ def run(
         "area": Area,
     }
     together = [videos[start : start + _TOGETHER] for start in range(0, len(videos), _TOGETHER)]
-    with _faults_told(), beam.Pipeline(runner, options) as pipeline:
+    with listening_here_alone(), _faults_told(), beam.Pipeline(runner, options) as pipeline:
         # Shuffled, since what follows a step without one runs on one worker.
         clips = (
             pipeline
@@ -91,7 +92,7 @@ def run(
 
 def run_each(items: Iterable[Any], work: Callable[[Any], None], store: Store, runner: str, options: Any) -> None:
     """Do some work on each of some items on the workers. Raises Stopped where a machine fails."""
-    with _faults_told(), beam.Pipeline(runner, options) as pipeline:
+    with listening_here_alone(), _faults_told(), beam.Pipeline(runner, options) as pipeline:
         (
             pipeline
             | "items" >> beam.Create(list(items), reshuffle=False)
