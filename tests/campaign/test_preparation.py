@@ -33,7 +33,7 @@ def draw(folder: Path) -> None:
     files = []
     for number in range(64):
         frames = np.zeros((8, 64, 64, 3), np.uint8)
-        frames[..., 1:] = np.arange(64)[:, None], number * 3
+        frames[..., 1], frames[..., 2] = np.arange(64)[:, None], number * 3
         for time_, frame in enumerate(frames):
             frame[16 + time_ : 44 + time_, 16:46] = 250, 200 - number * 2, 30
         write_video(folder / "one.mp4", frames, 8.0)
