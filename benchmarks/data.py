@@ -41,7 +41,18 @@ def main(arguments: list[str]) -> None:
     parser.add_argument("--rounds", type=int, default=7, help="of each, in turns (default: 7)")
     parser.add_argument("--seconds", type=float, default=2.0, help="of a round of each (default: 2)")
     parser.add_argument("--json", type=Path, metavar="FILE", help="write the figures here as well")
+    preparation = parser.add_argument_group("the preparation of videos, instead")
+    preparation.add_argument("--prepare", action="store_true", help="measure it, with a stand-in for the GPU")
+    preparation.add_argument("--clips", type=int, default=24, help="to prepare (default: 24)")
+    preparation.add_argument("--threads", type=int, default=8, help="that serve the stand-in (default: 8)")
+    preparation.add_argument(
+        "--gpu-ms", type=float, default=40.0, help="that the stand-in takes for a frame (default: 40)"
+    )
     args = parser.parse_args(arguments)
+    if args.prepare:
+        from benchmarks import prepare
+
+        return prepare.measure(args.clips, args.threads, args.gpu_ms)
     os.sched_setaffinity(0, {min(os.sched_getaffinity(0))})
     import cv2
 

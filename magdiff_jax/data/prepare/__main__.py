@@ -71,7 +71,7 @@ def main(arguments: list[str]) -> None:
     from magdiff_jax.data.prepare.resolve import resolve
     from magdiff_jax.data.prepare.store import PLAN, Run, Store, key
 
-    beam = _RUNNERS.get(args.runner, args.runner), _options(args)
+    beam = _RUNNERS.get(args.runner, args.runner), beam_options(args)
     config = resolve(PrepareConfig.from_dict(values))
     words = read_words(config.words)
     videos = listing.list_videos(config.splits)
@@ -117,7 +117,7 @@ def _read_summary(path: Place) -> dict[str, Any]:
     return summary
 
 
-def _options(args: argparse.Namespace) -> Any:
+def beam_options(args: argparse.Namespace) -> Any:
     """Beam's options: as many threads here, which the libraries that do the work let run beside each other; and the
     flags given.
 

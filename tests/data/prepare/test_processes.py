@@ -2,6 +2,7 @@
 
 import json
 import os
+import shlex
 import subprocess
 import sys
 import time
@@ -10,7 +11,7 @@ from pathlib import Path
 import psutil
 import pytest
 
-from magdiff_jax.data.prepare.__main__ import main
+from magdiff_jax.data.prepare.__main__ import beam_options, main, make_parser
 from magdiff_jax.data.records import RecordSource
 from magdiff_jax.errors import UserError
 from tests.data.prepare.drawn import draw, flags
@@ -72,3 +73,15 @@ def test_flags_that_beam_does_not_have_are_refused(
         main([*flags(tmp_path / "videos", tmp_path / "out"), "--", *given])
     assert "\n" not in str(caught.value)
     assert not (tmp_path / "out").exists()
+
+
+def test_beam_has_the_flags_that_the_docs_name() -> None:
+    text = (ROOT / "docs/data.md").read_text(encoding="utf-8")
+    commands = [block.split("```")[0].replace("\\\n", " ") for block in text.split("```sh\n")[1:]]
+    given = [shlex.split(command.split(" -- ", 1)[1]) for command in commands if " -- " in command]
+    assert len(given) == 4
+    for flags_of_beam in given:
+        parsed = make_parser().parse_args(["--config", "c.py", "--out", "out", "--", *flags_of_beam])
+        # What is not set here already.
+        set_by_them = beam_options(parsed).get_all_options(drop_default=True).keys() - {"direct_running_mode"}
+        assert len(set_by_them - {"direct_num_workers"}) >= len(flags_of_beam) - 2
