@@ -5,10 +5,12 @@ import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 from magdiff_jax.errors import UserError, refusal, refusals_told
 
 PROGRAM = b"magdiff_jax"
+_BESIDE = ".writing-"
 # Bytes that a folder must have room for before the work for it begins.
 LEAST_ROOM = 64 << 10
 
@@ -39,12 +41,18 @@ def replacing(path: Path) -> Iterator[Path]:
 def _beside(path: Path, told: Path) -> Iterator[tuple[Path, Path]]:
     """Paths in a new folder beside `path`, with its name for what is new and for what is old. Errors name `told`."""
     try:
-        with tempfile.TemporaryDirectory(dir=path.parent, prefix=".writing-") as beside:
+        with tempfile.TemporaryDirectory(dir=path.parent, prefix=_BESIDE) as beside:
             new, old = Path(beside, "new", path.name), Path(beside, "old")
             new.parent.mkdir()
             yield new, old
     except OSError as error:
         raise UserError(f"{told} could not be written: {refusal(error)}") from error
+
+
+def left_behind(folder: Path) -> list[Path]:
+    """What `replacing` has left in a folder where its process was killed: folders of its names, with nothing else."""
+    found = [path for path in folder.iterdir() if path.name.startswith(_BESIDE) and path.is_dir()]
+    return [path for path in found if {part.name for part in path.iterdir()} <= {"new", "old"}]
 
 
 def check_writable(path: Path) -> None:
@@ -95,12 +103,13 @@ def check_replaceable(folder: Path, mark: str) -> None:
     )
 
 
-def _is_free(folder: Path, mark: str) -> bool:
-    return not folder.exists() or (folder.is_dir() and (not any(folder.iterdir()) or _is_ours(folder / mark)))
-
-
-def _is_ours(mark: Path) -> bool:
-    if not mark.is_file():
+def holds_mark(folder: Any, mark: str) -> bool:
+    """Whether a folder has this file, and it names this program in its first lines."""
+    if not (folder / mark).is_file():
         return False
-    with mark.open("rb") as file:
+    with (folder / mark).open("rb") as file:
         return PROGRAM in file.read(1000)
+
+
+def _is_free(folder: Path, mark: str) -> bool:
+    return not folder.exists() or (folder.is_dir() and (not any(folder.iterdir()) or holds_mark(folder, mark)))

@@ -14,7 +14,7 @@ from tqdm import tqdm
 
 from magdiff_jax.data.loader import Tokenize, make_loader
 from magdiff_jax.errors import UserError
-from magdiff_jax.replacing import check_fillable, replacing
+from magdiff_jax.replacing import check_fillable, left_behind, replacing
 from magdiff_jax.sharding.leaves import Leaves, to_leaves
 from magdiff_jax.sharding.mesh import share_of_batch, to_global
 from magdiff_jax.tokenizer import Tokenizer
@@ -36,8 +36,6 @@ from magdiff_jax.weights import directory
 from magdiff_jax.weights.files import write_json
 
 EXAMPLES_PER_FILE = 1024
-# What `replacing` leaves behind where the process is killed.
-LEFT = ".writing-*"
 
 
 def make_cache(trainer: Trainer, folder: Path, examples: int, examples_per_file: int = EXAMPLES_PER_FILE) -> int:
@@ -84,7 +82,7 @@ def make_cache(trainer: Trainer, folder: Path, examples: int, examples_per_file:
 
 def _find(trainer: Trainer, folder: Path, examples: int, examples_per_file: int) -> CacheConfig | None:
     """What an earlier call began in the folder, checked as far as can be without weights; None: nothing is there."""
-    if not folder.exists() or (folder.is_dir() and all(path.match(LEFT) for path in folder.iterdir())):
+    if not folder.exists() or (folder.is_dir() and set(folder.iterdir()) == set(left_behind(folder))):
         return None
     if not (folder / MARK).is_file():
         raise UserError(f"{folder} holds something else than a cache: choose another --out")
@@ -100,7 +98,7 @@ def _clear(folder: Path) -> None:
     check_fillable(folder)
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        for left in folder.glob(LEFT):
+        for left in left_behind(folder):
             shutil.rmtree(left)
     except OSError as error:
         raise UserError(f"{folder} cannot be written to: {error.strerror or error}") from error

@@ -11,14 +11,8 @@ why, and summary.json counts. A run that was stopped goes on where it was when i
 
 import argparse
 import logging
-import threading
-import time
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
-
-from tqdm import tqdm
 
 from magdiff_jax import commands
 from magdiff_jax.config_file import HELP, read_config, split_overrides
@@ -68,6 +62,7 @@ def main(arguments: list[str]) -> None:
     from magdiff_jax.data.prepare.config import PrepareConfig
     from magdiff_jax.data.prepare.dataset import SUMMARY, write_dataset
     from magdiff_jax.data.prepare.label import read_words
+    from magdiff_jax.data.prepare.progress import counted
     from magdiff_jax.data.prepare.resolve import resolve
     from magdiff_jax.data.prepare.store import PLAN, Run, Store, key
 
@@ -95,7 +90,7 @@ def main(arguments: list[str]) -> None:
         if not (store.folder / PLAN).exists():
             known = store.known()
             todo = [video for video in videos if (video.split, key(video.id)) not in known]
-            with _progress(store, None if config.cut.all_parts else len(videos)):
+            with counted(store.count, None if config.cut.all_parts else len(videos), "clips"):
                 pipeline.run(config, words, todo, store, most_errors, *beam)
         counts = {split: len(ids) for split, ids in names.items()}
         summary = write_dataset(config, this, counts, store, *beam)
@@ -140,32 +135,6 @@ def beam_options(args: argparse.Namespace) -> Any:
         raise UserError(f"{unknown[0]}: Apache Beam has no such flag; see those of its runner {args.runner}")
     here = [f"--direct_num_workers={args.workers}", "--direct_running_mode=in_memory"]
     return PipelineOptions([*here, *args.beam])
-
-
-@contextmanager
-def _progress(store: Any, total: int | None) -> Iterator[None]:
-    """A bar that counts outcomes, whoever writes them."""
-    done = threading.Event()
-
-    def watch() -> None:
-        took = 0.0
-        with tqdm(total=total, unit=" clips", disable=None) as bar:
-            while True:
-                # Counting may take seconds where there are very many: then it is done less often.
-                last = done.wait(max(1.0, 20 * took))
-                start = time.monotonic()
-                bar.update(store.count() - bar.n)
-                took = time.monotonic() - start
-                if last:
-                    return
-
-    thread = threading.Thread(target=watch, daemon=True)
-    thread.start()
-    try:
-        yield
-    finally:
-        done.set()
-        thread.join()
 
 
 def _remove(folder: Place, store: Any) -> None:

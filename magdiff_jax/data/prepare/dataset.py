@@ -8,21 +8,22 @@ from typing import Any, NamedTuple
 
 from magdiff_jax.data.prepare.config import PrepareConfig
 from magdiff_jax.data.prepare.pipeline import run_each
+from magdiff_jax.data.prepare.progress import counted
 from magdiff_jax.data.prepare.store import PLAN, Run, Store
 from magdiff_jax.data.records import RecordClip
 from magdiff_jax.data.shards import VERSION, Shard, shard_name, share_out, write_metadata, write_shard
 from magdiff_jax.errors import UserError
-from magdiff_jax.places import write_whole
-from magdiff_jax.replacing import PROGRAM
+from magdiff_jax.places import is_remote, remove_tree, write_whole
+from magdiff_jax.replacing import PROGRAM, holds_mark, left_behind
 from magdiff_jax.text import parse_json, read_text, to_json
 
 REJECTED, SUMMARY = "rejected.jsonl", "summary.json"
 # In the folder of the records, from before its first file on.
 MARK = "magdiff_jax.json"
 _DESCRIPTION = "Clips with their subjects' masks, prepared by magdiff_jax."
-# All that is in a folder of records that was made here; reports are pages that `data.report` adds.
+# The files of a folder of records that was made here.
 _OURS = re.compile(
-    rf"({re.escape(MARK)}|dataset_info\.json|features\.json|\w+\.labels\.txt|\.writing-\w+|report-\w+|.+\.array_record-\d{{5}}-of-\d{{5}})"
+    rf"({re.escape(MARK)}|dataset_info\.json|features\.json|\w+\.labels\.txt|.+\.array_record-\d{{5}}-of-\d{{5}})"
 )
 
 
@@ -94,7 +95,10 @@ def write_dataset(
         for split, shards in plan.items()
         for index, keys in enumerate(shards)
     ]
-    run_each(planned, partial(_write, folder, store), store, *beam)
+    for left in [] if is_remote(folder) else left_behind(folder):  # of workers that were killed
+        remove_tree(left)
+    with counted(store.count_shards, len(planned), "files"):
+        run_each(planned, partial(_write, folder, store), store, *beam)
     found = {shard.name: parse_json(read_text(store.shard(shard.name)), shard.name) for shard in planned}
     shards = {
         split: [Shard(found[one.name]["clips"], found[one.name]["bytes"]) for one in planned if one.split == split]
@@ -135,10 +139,12 @@ def write_rejections(store: Store) -> dict[str, Counter[str]]:
 
 def is_ours(folder: Any) -> bool:
     """Whether a folder of records, and all that is in it, was made here."""
-    mark = folder / MARK
-    if not mark.is_file() or PROGRAM not in mark.read_bytes()[:1000]:
+    if not holds_mark(folder, MARK):
         return False
-    return all(_OURS.fullmatch(path.name) for path in folder.iterdir())
+    left = [] if is_remote(folder) else left_behind(folder)
+    others = [path for path in folder.iterdir() if path not in left and not _OURS.fullmatch(path.name)]
+    # What `data.report` adds.
+    return all(path.name.startswith("report-") and holds_mark(path, "index.html") for path in others)
 
 
 def _write(folder: Any, store: Store, shard: Planned) -> None:

@@ -144,6 +144,10 @@ class Store:
         """How many clips ended in an error."""
         return sum(1 for _ in list_files(self.folder / _ERRORS))
 
+    def count_shards(self) -> int:
+        """How many shards are written."""
+        return sum(1 for _ in list_files(self.folder / _SHARDS))
+
     def is_ours(self) -> bool:
         """Whether the folder is a run's, with nothing else in it."""
         return self._begun() is not None and {path.name for path in self.folder.iterdir()} <= PARTS

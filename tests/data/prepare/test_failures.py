@@ -10,10 +10,11 @@ from typing import Any
 import numpy as np
 import pytest
 
-from magdiff_jax.data.prepare import pipeline, stages
+from magdiff_jax.data import shards
+from magdiff_jax.data.prepare import dataset, listing, pipeline, stages
 from magdiff_jax.data.prepare.__main__ import main
 from magdiff_jax.data.prepare.failures import of_the_machine
-from magdiff_jax.data.prepare.store import Store
+from magdiff_jax.data.prepare.store import Store, key
 from magdiff_jax.data.records import RecordSource
 from magdiff_jax.errors import Stopped, UserError, refusals_told
 from tests.data.prepare.drawn import Bright, add, draw, flags, number
@@ -172,6 +173,44 @@ def test_a_file_that_comes_or_goes_gives_no_record_another_s_pixels(
     for id, clip in records.items():
         assert clip.info.caption == f"Square number {int(id)}."
         assert number(clip.frames(range(8))) == int(id)
+
+
+def test_records_in_many_files_though_the_run_stops_among_them(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    videos, out, write, written = draw(tmp_path / "videos", 6), tmp_path / "out", dataset.write_shard, []
+    monkeypatch.setattr(shards, "LEAST_SHARD", 1)
+
+    def full_after_two(path: Path, records: Any) -> Any:
+        if len(written) == 2:
+            (path.parent / ".writing-killed").mkdir()
+            raise UserError("no room") from OSError(errno.ENOSPC, "No space left on device")
+        written.append(path.name)
+        return write(path, records)
+
+    monkeypatch.setattr(dataset, "write_shard", full_after_two)
+    with pytest.raises(Stopped, match="this machine failed: no room; all outcomes so far are kept"):
+        main(flags(videos, out))
+    folder, store = out / "prepared/1.0.0", Store(out / "prepared/work")
+    assert sorted(path.name for path in folder.glob("*.array_record*")) == sorted(written)
+    assert len(store.records("train")) == 4, "those that are in their files have left the store"
+    with pytest.raises(UserError, match=r"no dataset_info\.json"):
+        RecordSource(out / "prepared", "train")
+
+    monkeypatch.setattr(dataset, "write_shard", write)
+    main(flags(videos, out))
+    records, rules = outcomes(out)
+    assert (sorted(records), rules) == ([f"{index:03}" for index in range(6)], {})
+    assert len(list(folder.glob("*.array_record-*-of-00006"))) == 6
+    assert not list(folder.glob(".*"))
+    assert not store.folder.exists()
+    order = [key(id) for id in records]
+    assert order == sorted(order)
+
+
+def test_sources_are_listed_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    opened, open_source = [], listing.open_source
+    monkeypatch.setattr(listing, "open_source", lambda spec: opened.append(spec) or open_source(spec))
+    main([*flags(draw(tmp_path / "videos", 3), tmp_path / "out"), "--workers", "3"])
+    assert len(opened) == 1
 
 
 def test_another_list_of_videos_is_another_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

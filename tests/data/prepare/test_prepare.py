@@ -281,9 +281,10 @@ def test_a_run_of_another_config_is_not_gone_on_with(arguments: Any, tmp_path: P
 
 
 FOREIGN = ("mine.txt", "homework/essay.txt", "my_work/essay.txt", "backup-1.0.0/clips", "old-summary.json")
+WITHIN = ("work/mine.txt", "1.0.0/mine.txt", "1.0.0/report-mine/a", "1.0.0/.writing-a/b")
 
 
-@pytest.mark.parametrize("name", [*FOREIGN, "work/mine.txt", "1.0.0/mine.txt"])
+@pytest.mark.parametrize("name", [*FOREIGN, *WITHIN])
 def test_overwrite_removes_nothing_that_was_not_made_here(arguments: Any, tmp_path: Path, name: str) -> None:
     prepared = tmp_path / "out/prepared"
     Store(prepared / "work").begin(Run("another", "list"), {})
