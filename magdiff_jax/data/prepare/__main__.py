@@ -94,7 +94,7 @@ def main(arguments: list[str]) -> None:
                 pipeline.run(config, words, todo, store, most_errors, *beam)
         counts = {split: len(ids) for split, ids in names.items()}
         summary = write_dataset(config, this, counts, store, *beam)
-    if store.folder.exists():
+    if store.is_ours():
         store.remove()
     _report(summary, folder)
 
