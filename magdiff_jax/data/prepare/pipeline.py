@@ -178,11 +178,11 @@ def check_errors(store: Store, most: int) -> None:
     """Raises Stopped where more clips ended in an error than may."""
     count = store.count_errors()
     if count > most:
-        last = next((one for one in store.rejections() if one.rule == "error"), None)
-        why = "" if last is None else f", such as {last.id}: {' '.join(last.reason.split())}"
+        one = store.an_error()
         raise Stopped(
-            f"{count} clip{'s' * (count > 1)} ended in an error{why}: more than the share most_errors of the config; "
-            "all outcomes so far are kept, and the same command tries the errors again"
+            f"{count} clip{'s' * (count > 1)} ended in an error, such as {one.id}: {' '.join(one.reason.split())}: "
+            "more than the share most_errors of the config; all outcomes so far are kept, and the same command tries "
+            "the errors again"
         )
 
 

@@ -144,6 +144,10 @@ class Store:
         """How many clips ended in an error."""
         return sum(1 for _ in list_files(self.folder / _ERRORS))
 
+    def an_error(self) -> Rejection:
+        """One of the clips that ended in an error, of which there must be some."""
+        return Rejection(**_read(min(self._files(_ERRORS))))
+
     def count_shards(self) -> int:
         """How many shards are written."""
         return sum(1 for _ in list_files(self.folder / _SHARDS))
