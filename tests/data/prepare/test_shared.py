@@ -79,12 +79,9 @@ def test_a_batch_has_items_of_one_kind() -> None:
 
 def test_all_devices_take_from_one_queue() -> None:
     shared: Shared[int, Any] = Shared(Doubler, ["one", "two"], Doubler.double)
-    started = time.monotonic()
     results = called_by_threads(shared, range(20, 44))
-    took = time.monotonic() - started
     shares = [sum(device == name for _, _, device in results) for name in ("one", "two")]
     assert min(shares) > 6, "of 24"
-    assert took < 0.85 * 24 * 0.02
 
 
 def test_the_models_of_a_device_never_run_at_a_time() -> None:
